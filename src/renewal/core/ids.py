@@ -1,0 +1,68 @@
+"""Ids of things that happen, and hashes of the keys of rows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from hashlib import blake2b
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PERSON = b"renewal-key"
+
+
+def new_id() -> str:
+    """Return a fresh id of 26 characters that sorts by the time of its making.
+
+    48 bits of milliseconds and 80 random bits in Crockford's base 32, so that a table
+    keyed by it is written in order and a look-up can skip files by their range.
+
+    Examples
+    --------
+    >>> len(new_id()), new_id() != new_id()
+    (26, True)
+
+    References
+    ----------
+    .. [1] The ULID specification, https://github.com/ulid/spec
+    """
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def key_hash(text: str) -> int:
+    """Return the 64-bit hash by which a row key or group is remembered.
+
+    The function is part of the format: version manifests hold its values for ever.
+
+    Parameters
+    ----------
+    text : str
+        A key as it is written in the feed.
+
+    Returns
+    -------
+    int
+        In [0, 2**64): BLAKE2b of the UTF-8 text, 8 bytes, little-endian.
+
+    Examples
+    --------
+    >>> key_hash("UA1545-EWR-2013-01-01")
+    16217823466541462876
+    """
+    return int.from_bytes(blake2b(text.encode(), digest_size=8, person=_PERSON).digest(), "little")
+
+
+def key_hash_bytes(texts: Iterable[str]) -> bytes:
+    """Return the hashes of many keys, 8 little-endian bytes each, one after the other.
+
+    About 0.7 microseconds a key; read it with ``numpy.frombuffer(..., "<u8")``.
+
+    Examples
+    --------
+    >>> key_hash_bytes(["a", "b"])[:8] == key_hash("a").to_bytes(8, "little")
+    True
+    """
+    return b"".join(
+        blake2b(text.encode(), digest_size=8, person=_PERSON).digest() for text in texts
+    )

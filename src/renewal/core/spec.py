@@ -1,0 +1,105 @@
+"""What a user says once about a model, and the columns that its requests carry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from renewal.core.errors import Invalid
+
+Kind = Literal["float", "int", "bool", "string"]
+Label = str | int | float | bool
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One input column of a model.
+
+    Parameters
+    ----------
+    name : str
+        As in the training data and in requests.
+    kind : {"float", "int", "bool", "string"}
+        ``float`` and ``int`` are 64 bits wide.
+    nullable : bool, default True
+        Whether a row may leave it out (null, or NaN in a float column).
+    """
+
+    name: str
+    kind: Kind
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The input columns of a model, in the order of its training data."""
+
+    fields: tuple[Field, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column names, in order."""
+        return tuple(field.name for field in self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a user says once about a model: its task and the meaning of its columns.
+
+    Parameters
+    ----------
+    name : str
+        1 to 128 letters, digits, ``_``, ``.`` or ``-``; it is part of paths and URLs.
+    task : str
+        A registered task: ``binary``, ``multiclass`` or ``regression``.
+    target : str
+        The label column of training data.
+    key : str or None
+        The column that names a row (join, dedup). None: the hash of the feature row.
+    time : str or None
+        The event-time column. None: rows are timeless and roles are drawn by hash.
+    group : str or None
+        The column that fixes a row's role; None: the key.
+    block : timedelta or str or None
+        The unit of independent evidence: a stretch of event time, or a column name.
+        None: a day where there is a time, else the group.
+    sticky : str or None
+        The column by which traffic is split; None: the key.
+    label_delay : timedelta, default 0
+        How long after the event its label usually arrives; the gate's embargo.
+
+    Notes
+    -----
+    `key`, `time`, `target`, `group` and `sticky` columns are not inputs of the model.
+    """
+
+    name: str
+    task: str
+    target: str
+    key: str | None = None
+    time: str | None = None
+    group: str | None = None
+    block: timedelta | str | None = None
+    sticky: str | None = None
+    label_delay: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        """Refuse a name that could not be part of a path or a URL."""
+        if not _NAME.fullmatch(self.name):
+            raise Invalid(
+                "ModelSpec",
+                needs="a name of 1 to 128 letters, digits, '_', '.' or '-'",
+                came=repr(self.name),
+                todo="Choose a plain name; it is part of paths and URLs.",
+            )
+
+    @property
+    def not_inputs(self) -> frozenset[str]:
+        """Columns of the user's tables that are never inputs of the model."""
+        block = self.block if isinstance(self.block, str) else None
+        named = (self.key, self.time, self.target, self.group, self.sticky, block)
+        return frozenset(name for name in named if name is not None)
