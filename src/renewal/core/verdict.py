@@ -68,3 +68,7 @@ class Verdict:
     judged_until_us: int
     reason: str
     next_action: str
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{self.outcome}: {self.reason}"
