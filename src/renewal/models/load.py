@@ -1,0 +1,104 @@
+"""From a manifest to something that predicts: environment, bytes, trust, runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from renewal.core.errors import Invalid
+from renewal.core.plugin import load_plugin
+from renewal.core.version import Manifest
+from renewal.models.contract import Adapter, Runtime
+from renewal.models.native import NativeRuntime
+from renewal.models.release import is_newer
+from renewal.store.contract import Store
+
+
+def load_estimator(manifest: Manifest, store: Store, trust: tuple[str, ...] = ()) -> Any:
+    """Return the estimator of a version, verified and freshly built.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Names the bytes, the adapter and the environment of the fit.
+    store : Store
+        Holds the bytes.
+    trust : tuple of str
+        Own classes that the operator allows, such as ``("shop.features.Ratio",)``.
+
+    Returns
+    -------
+    object
+        Shared with nobody: loading twice gives two.
+
+    Raises
+    ------
+    Invalid
+        When a newer library wrote the bytes, or they are of another format.
+    Refused
+        When they hold a type that is not trusted.
+    NotFound, Corrupt
+        As the store says.
+    """
+    adapter = _adapter(manifest)
+    check_environment(manifest, adapter)
+    return adapter.load(store.get(manifest.artifact), trust)
+
+
+def load_runtime(manifest: Manifest, store: Store, trust: tuple[str, ...] = ()) -> Runtime:
+    """Return a runtime that serves a version; close it when done.
+
+    Calling this is the test-load of a rollback target: it goes through everything that
+    serving will need, up to the first prediction.
+
+    Parameters
+    ----------
+    manifest, store, trust
+        As for `load_estimator`.
+
+    Raises
+    ------
+    Invalid, Refused, NotFound, Corrupt
+        As for `load_estimator`.
+    """
+    adapter = _adapter(manifest)
+    estimator = adapter.ready(load_estimator(manifest, store, trust), manifest.signature)
+    return NativeRuntime(adapter, estimator, manifest.signature)
+
+
+def check_environment(manifest: Manifest, adapter: Adapter | None = None) -> None:
+    """Raise `Invalid` when a library of the fit was newer than the one installed here.
+
+    Libraries read what their older releases wrote; the other way round they may load and
+    predict wrongly, so major and minor release must not be behind. A patch may.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Holds the versions of the fit.
+    adapter : Adapter or None
+        Holds the versions of now; None: the one that the manifest names.
+
+    Raises
+    ------
+    Invalid
+        Naming the library and both versions.
+    """
+    adapter = _adapter(manifest) if adapter is None else adapter
+    installed = adapter.environment()
+    for library in adapter.reads_forward:
+        wrote = manifest.environment.get(library)
+        if wrote is not None and is_newer(wrote, installed[library]):
+            raise Invalid(
+                "load_estimator",
+                needs=f"{library} {wrote} or newer, with which the version was fitted",
+                came=f"{library} {installed[library]} installed",
+                todo=f"Upgrade: pip install '{library}>={wrote}', or fit the model again here.",
+                library=library,
+                wrote=wrote,
+                installed=installed[library],
+            )
+
+
+def _adapter(manifest: Manifest) -> Adapter:
+    adapter: Adapter = load_plugin("adapters", manifest.adapter)()
+    return adapter
