@@ -1,0 +1,142 @@
+"""What a strategy owes: a candidate, and every row that it was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from renewal.core.spec import Label
+from renewal.core.version import Version
+from renewal.data.keyset import KeySet
+from renewal.data.rows import Rows
+from renewal.models.contract import Adapter
+from renewal.models.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The version that an update starts from, loaded.
+
+    Parameters
+    ----------
+    version : Version
+        As it is registered.
+    estimator : object
+        Its loaded bytes. A strategy never changes it: it serves at this moment.
+    adapter : Adapter
+        Fits, copies and runs such estimators.
+    task : Task
+        Of its model.
+    keyset : KeySet or None
+        The rows and groups that it, or an ancestor that lives on in it, trained on. None:
+        nobody knows, so every row that was there at its registration may be one of them.
+    unknown_until_us : int or None, default None, microseconds since 1970
+        Where an ancestor that lives on in it was trained on nobody knows what: when that was
+        registered (`renewal.update.lineage.unknown_until_us`). Rows that came until then may
+        be among them, whatever `keyset` says.
+    """
+
+    version: Version
+    estimator: Any
+    adapter: Adapter
+    task: Task
+    keyset: KeySet | None
+    unknown_until_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A fitted candidate with what must be known about it before anybody may judge it.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted; shares nothing mutable with the parent's.
+    classes : tuple
+        Labels in the order of the score columns; empty for regression.
+    keyset : KeySet
+        Every row and group that this fit used, and the parent's known ones too where
+        `parent_is_ancestor`.
+    n_rows : int
+        Rows of this fit.
+    trained_until_us : int or None
+        Newest event time that lives on in the parameters, microseconds since 1970.
+    parent_is_ancestor : bool
+        Whether learned parameters of the parent live on in the candidate.
+    strategy : str
+        Its registered name.
+    options : mapping
+        The strategy's options as JSON values, defaults included.
+    """
+
+    estimator: Any
+    classes: tuple[Label, ...]
+    keyset: KeySet
+    n_rows: int
+    trained_until_us: int | None
+    parent_is_ancestor: bool
+    strategy: str
+    options: Mapping[str, Any]
+
+
+class Strategy(Protocol):
+    """A way to make a candidate from a parent and rows.
+
+    A strategy is constructed without arguments and keeps no state: what it makes depends on
+    the parent, the rows, the options and the seed alone, so that a step that was killed can
+    be done again. It is registered under the entry-point group ``renewal.strategies``, and
+    `renewal.testing.strategies` checks it.
+
+    Attributes
+    ----------
+    name : str
+        The name of its entry point.
+    Options : type
+        A frozen dataclass, every field with a default; recipes such as
+        ``retrain:window=8w`` are read from its fields.
+    keeps_parent : bool
+        Whether learned parameters of the parent live on in what it makes; a version made by
+        it has then trained on all that its parent trained on.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[Any]]
+    keeps_parent: ClassVar[bool]
+
+    def why_not(self, parent: Parent, rows: Rows | None = None) -> str | None:
+        """Return why no candidate can be made, as one sentence; None when it can.
+
+        Parameters
+        ----------
+        parent : Parent
+            The version to start from.
+        rows : Rows or None
+            The rows that may be fitted. None: answer for the parent alone.
+        """
+        ...
+
+    def make(self, parent: Parent, rows: Rows, options: Any, seed: int) -> Made:
+        """Fit a candidate; the parent and the rows stay as they are.
+
+        Parameters
+        ----------
+        parent : Parent
+            The version to start from.
+        rows : Rows
+            All of them may be fitted (`renewal.update.race.training_rows`); those without
+            a label are passed over.
+        options : object
+            Of the type `Options`.
+        seed : int
+            Of everything that is random. The same call makes the same candidate.
+
+        Raises
+        ------
+        Invalid
+            When the rows are too few, of one class, or without labels; the text names
+            the numbers.
+        Refused
+            When `why_not` says so.
+        """
+        ...

@@ -1,0 +1,175 @@
+"""Every registered strategy against every check, and every check against a cheat."""
+# the docstring of a cheat says what its methods do wrong
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from renewal.core.plugin import load_plugin, plugin_names
+from renewal.data.keyset import KeySet
+from renewal.data.rows import Rows
+from renewal.testing.strategies import STRATEGY_CHECKS, run_check
+from renewal.testing.updating import cases
+from renewal.update.contract import Made, Parent
+from renewal.update.incremental import Incremental, IncrementalOptions
+from renewal.update.recalibrate import Recalibrate, RecalibrateOptions
+from renewal.update.retrain import Retrain, RetrainOptions
+
+
+@pytest.mark.parametrize("name", plugin_names("strategies"))
+@pytest.mark.parametrize("check", STRATEGY_CHECKS)
+def test_registered_strategies_conform(name: str, check: str) -> None:
+    run_check(check, load_plugin("strategies", name))
+
+
+def _all_rows_like(rows: Rows) -> Rows:
+    """Return the whole snapshot to which some rows belong, as a cheat might keep it."""
+    for case in cases():
+        same_labels = case.rows.label is not None and rows.label is not None
+        if (
+            len(case.rows) == len(rows)
+            and same_labels
+            and np.array_equal(case.rows.key_hash, rows.key_hash)
+        ):
+            return case.everything
+    return rows
+
+
+class FitsEverything(Retrain):
+    """Fits the rows that judge and those that choose as well."""
+
+    def make(self, parent: Parent, rows: Rows, options: RetrainOptions, seed: int) -> Made:
+        return super().make(parent, _all_rows_like(rows), options, seed)
+
+
+class ForgetsRows(Retrain):
+    """Fits all it is given and says that it was half."""
+
+    def make(self, parent: Parent, rows: Rows, options: RetrainOptions, seed: int) -> Made:
+        made = super().make(parent, rows, options, seed)
+        used = rows.labelled()
+        return replace(made, keyset=KeySet.of(used.take(np.arange(len(used) // 2))))
+
+
+class ForgetsAncestors(Incremental):
+    """Goes on with the parent's parameters and remembers only its own rows."""
+
+    def make(self, parent: Parent, rows: Rows, options: IncrementalOptions, seed: int) -> Made:
+        made = super().make(parent, rows, options, seed)
+        fresh = rows.labelled()
+        if parent.keyset is not None:
+            fresh = fresh.take(~np.isin(fresh.key_hash, parent.keyset.keys))
+        return replace(made, keyset=KeySet.of(fresh))
+
+
+class DeniesItsParent(Recalibrate):
+    """Wraps the parent and says that nothing of it is left."""
+
+    keeps_parent: ClassVar[bool] = False
+
+    def make(self, parent: Parent, rows: Rows, options: RecalibrateOptions, seed: int) -> Made:
+        return replace(super().make(parent, rows, options, seed), parent_is_ancestor=False)
+
+
+class LearnsInPlace(Incremental):
+    """Changes the estimator that serves at this moment."""
+
+    def make(self, parent: Parent, rows: Rows, options: IncrementalOptions, seed: int) -> Made:
+        made = super().make(parent, rows, options, seed)
+        parent.estimator.__dict__.update(made.estimator.__dict__)
+        return made
+
+
+class NeverTheSame(Retrain):
+    """Draws other rows every time."""
+
+    drawn = np.random.default_rng(0)
+
+    def make(self, parent: Parent, rows: Rows, options: RetrainOptions, seed: int) -> Made:
+        return super().make(parent, rows.take(self.drawn.random(len(rows)) < 0.8), options, seed)
+
+
+class SwallowsOneClass(Retrain):
+    """Makes a candidate of whatever comes."""
+
+    def make(self, parent: Parent, rows: Rows, options: RetrainOptions, seed: int) -> Made:
+        labels: Any = rows.label
+        if len(rows) == 0 or (labels.dtype == object and len(set(labels.tolist())) < 2):
+            return super().make(parent, cases()[0].rows, options, seed)
+        return super().make(parent, rows, options, seed)
+
+
+class NeverPossible(Retrain):
+    """Has an excuse for every parent."""
+
+    def why_not(self, parent: Parent, rows: Rows | None = None) -> str | None:  # noqa: ARG002  # whatever comes
+        return "not today"
+
+
+class SaysNoAndGoesOn(NeverPossible):
+    """Says why not, and makes it all the same."""
+
+
+class Remembers(Retrain):
+    """Keeps state between calls."""
+
+    def __init__(self) -> None:
+        self.last: Made | None = None
+
+
+@dataclass
+class Loose:
+    """Options that may change, one of which no JSON holds."""
+
+    weights: tuple[float, ...] = (1.0,)
+
+
+class LooseOptions(Retrain):
+    """Takes options that no manifest can keep."""
+
+    Options = Loose  # type: ignore[assignment]  # that is its fault
+
+
+class WrongClasses(Retrain):
+    """Names the classes in the wrong order."""
+
+    def make(self, parent: Parent, rows: Rows, options: RetrainOptions, seed: int) -> Made:
+        made = super().make(parent, rows, options, seed)
+        return replace(made, classes=made.classes[::-1])
+
+
+CHEATS = [
+    (FitsEverything, "uses_only_rows_it_may"),
+    (ForgetsRows, "remembers_every_row"),
+    (ForgetsAncestors, "remembers_its_ancestors"),
+    (DeniesItsParent, "remembers_its_ancestors"),
+    (LearnsInPlace, "leaves_its_inputs_alone"),
+    (NeverTheSame, "same_again"),
+    (SwallowsOneClass, "names_numbers_when_rows_do_not_do"),
+    (NeverPossible, "is_possible_somewhere"),
+    (SaysNoAndGoesOn, "says_why_not"),
+    (Remembers, "declares_itself"),
+    (LooseOptions, "options_are_plain"),
+    (WrongClasses, "can_be_stored"),
+]
+
+
+@pytest.mark.parametrize(("cheat", "check"), CHEATS, ids=[cheat.__name__ for cheat, _ in CHEATS])
+def test_a_cheat_is_caught(cheat: type[Any], check: str) -> None:
+    """Breaks when a check could not fail: each of these does what it is there to catch."""
+    with pytest.raises(AssertionError):
+        run_check(check, cheat)
+
+
+def test_every_check_catches_a_cheat() -> None:
+    assert {check for _, check in CHEATS} == set(STRATEGY_CHECKS)
+
+
+def test_an_excuse_must_be_needed() -> None:
+    run_check("can_be_stored", WrongClasses, expected_failures={"can_be_stored": "it is a cheat"})
+    with pytest.raises(AssertionError, match="stale excuse"):
+        run_check("can_be_stored", Retrain, expected_failures={"can_be_stored": "long ago"})

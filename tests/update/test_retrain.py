@@ -1,0 +1,96 @@
+"""Retraining: a fresh fit of the champion's recipe, on the rows of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from renewal.core.errors import Invalid
+from renewal.data.keyset import KeySet
+from renewal.data.rows import Rows
+from renewal.testing.updating import DAY_US
+from renewal.update.contract import Parent
+from renewal.update.recalibrate import Recalibrate, RecalibrateOptions
+from renewal.update.retrain import Retrain, RetrainOptions
+
+ParentOf = Callable[..., Parent]
+
+
+def test_it_fits_a_clone_on_all_labelled_rows(parent_of: ParentOf, timed: Rows) -> None:
+    parent = parent_of(LogisticRegression(C=0.5), timed)
+    made = Retrain().make(parent, timed, RetrainOptions(), seed=1)
+    assert made.n_rows == int(timed.has_label.sum())
+    assert made.estimator is not parent.estimator
+    assert made.estimator.C == 0.5
+    assert not np.array_equal(made.estimator.coef_, parent.estimator.coef_)
+    assert made.classes == ("no", "yes")
+    assert made.options == {"window": None, "min_rows": 30}
+    assert not made.parent_is_ancestor
+
+
+def test_rows_of_the_parent_that_it_does_not_use_are_not_its_own(
+    parent_of: ParentOf, timed: Rows
+) -> None:
+    """A fresh fit on the last week has not seen January: those rows may judge it."""
+    parent = parent_of(LogisticRegression(), timed)
+    made = Retrain().make(parent, timed, RetrainOptions(timedelta(days=7)), seed=1)
+    used = made.keyset.seen(timed)
+    newest_us = int(timed.labelled().event_us.max())
+    assert timed.event_us[used].min() > newest_us - 8 * DAY_US
+    assert made.n_rows == len(made.keyset)
+    since_us = newest_us - 7 * DAY_US
+    inside = timed.has_label & (timed.event_us > since_us)
+    assert made.n_rows == int(inside.sum())
+    assert made.keyset.to_bytes() == KeySet.of(timed.take(inside)).to_bytes()
+    assert made.trained_until_us == newest_us
+
+
+def test_the_seed_decides_and_nothing_else(parent_of: ParentOf, timed: Rows) -> None:
+    parent = parent_of(RandomForestClassifier(n_estimators=5), timed)
+    parent.estimator.set_params(random_state=None)  # one that was trained without a seed
+    scores = [
+        parent.adapter.predict(
+            Retrain().make(parent, timed, RetrainOptions(), seed=seed).estimator, timed.features
+        )
+        for seed in (1, 1, 2)
+    ]
+    assert np.array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+
+
+def test_a_recalibrated_parent_is_fitted_from_its_base(parent_of: ParentOf, timed: Rows) -> None:
+    """Breaks when a clone of the wrapper keeps the frozen champion and only calibrates it."""
+    parent = parent_of(LogisticRegression(), timed)
+    wrapped = Recalibrate().make(parent, timed, RecalibrateOptions(), seed=1)
+    again = Parent(parent.version, wrapped.estimator, parent.adapter, parent.task, wrapped.keyset)
+    made = Retrain().make(again, timed, RetrainOptions(), seed=1)
+    direct = Retrain().make(parent, timed, RetrainOptions(), seed=1)
+    assert type(made.estimator) is LogisticRegression
+    assert np.array_equal(made.estimator.coef_, direct.estimator.coef_)
+
+
+def test_values_are_fitted_too(parent_of: ParentOf, values: Rows) -> None:
+    made = Retrain().make(parent_of(Ridge(), values), values, RetrainOptions(), seed=1)
+    assert made.classes == ()
+
+
+def test_too_few_rows_are_named(parent_of: ParentOf, timed: Rows) -> None:
+    parent = parent_of(LogisticRegression(), timed)
+    with pytest.raises(Invalid, match=r"at least 30 labelled rows; got \d\b"):
+        Retrain().make(parent, timed.take(np.arange(9)), RetrainOptions(), seed=1)
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(Invalid, match="longer than 0"):
+        RetrainOptions(window=timedelta(0))
+    with pytest.raises(Invalid, match="at least 1"):
+        RetrainOptions(min_rows=0)
+
+
+def test_it_is_always_possible(parent_of: ParentOf, timed: Rows) -> None:
+    assert Retrain().why_not(parent_of(LogisticRegression(), timed), timed) is None
