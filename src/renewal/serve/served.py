@@ -1,0 +1,78 @@
+"""What a request came to: the record that is logged and shadowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from renewal.serve.routing import RowFacts
+from renewal.serve.slots import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of a request that one version answered.
+
+    Parameters
+    ----------
+    loaded : Loaded
+        The version.
+    arm : str
+        Name of the arm; ``pinned`` where the URL named the version.
+    propensity : float in (0, 1]
+        Probability with which these rows came to this arm: its weight in the plan.
+    rows : int64 array
+        Row numbers within the request.
+    scores : float64 array of shape (len(rows), k), or None
+        None where the version failed.
+    """
+
+    loaded: Loaded
+    arm: str
+    propensity: float
+    rows: np.ndarray[Any, Any]
+    scores: np.ndarray[Any, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One request with what every version said of it.
+
+    Parameters
+    ----------
+    prediction_id : str
+        Of the request; row i has ``{prediction_id}-{i}``.
+    features : pyarrow.Table
+        Its rows, in the columns and types of the signature.
+    facts : RowFacts
+        Keys and times of the rows.
+    parts : tuple of Part
+        Disjoint; together all rows, unless the request failed.
+    predicted_us : int, microseconds since 1970
+        When, by the server's clock.
+    latency_ms : float
+        From the last byte of the request to the first of the answer.
+    is_shadow : bool, default False
+        Whether nobody saw these scores.
+    """
+
+    prediction_id: str
+    features: pa.Table
+    facts: RowFacts
+    parts: tuple[Part, ...]
+    predicted_us: int
+    latency_ms: float
+    is_shadow: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that its parts cover."""
+        return sum(len(part.rows) for part in self.parts)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a version failed on its rows."""
+        return any(part.scores is None for part in self.parts)

@@ -1,0 +1,296 @@
+"""The server: threads, a socket and an event loop around the application."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic, sleep
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from renewal.core.clock import Clock
+from renewal.core.errors import Unavailable
+from renewal.data.feed import Feed
+from renewal.registry.registry import Registry
+from renewal.serve.app import App
+from renewal.serve.counters import Counters
+from renewal.serve.loading import Loader
+from renewal.serve.log import PredictionLog
+from renewal.serve.options import ServeOptions
+from renewal.serve.shadow import Shadow
+from renewal.serve.swap import Follower
+from renewal.serve.works import Works
+from renewal.store.contract import Store
+
+_LOG = logging.getLogger("renewal.serve")
+_START_S = 30.0
+_STEP_S = 0.01
+# A stop waits for this much silence: time for a reply to reach its client and be followed.
+_QUIET_S = 0.2
+
+
+class Server:
+    """Serves every model of a registry over HTTP, by the plans that the registry holds.
+
+    Parameters
+    ----------
+    registry : Registry
+        Its plans are obeyed; a model without one is served by its champion.
+    store : Store
+        Where the bytes of versions lie.
+    feeds : callable
+        From a model's name to its feed, for labels.
+    log_folder : Path
+        Segments of the prediction log of model m go to ``log_folder/m``.
+    clock : Clock
+        The time of predictions; a replay clock in replays.
+    options : ServeOptions
+        How to serve.
+
+    Notes
+    -----
+    Threads: one for the event loop, ``options.threads`` that predict, two that wait for
+    labels to be committed, two that load versions, and one each for the follower, the
+    shadow and the log.
+    """
+
+    def __init__(  # noqa: PLR0917  # the five places it stands between, and how
+        self,
+        registry: Registry,
+        store: Store,
+        feeds: Callable[[str], Feed],
+        log_folder: Path,
+        clock: Clock,
+        options: ServeOptions | None = None,
+    ) -> None:
+        options = options or ServeOptions()
+        log = PredictionLog(log_folder, flush_s=options.flush_s, max_rows=options.max_log_rows)
+        loader = Loader(registry, store, feeds, options.trust)
+        follower = Follower(registry, loader, options.poll_s)
+        self.options = options
+        self._works = Works(
+            follower=follower,
+            log=log,
+            shadow=Shadow(log.add, options.max_shadow_rows),
+            feeds=feeds,
+            clock=clock,
+            options=options,
+            counters=Counters(),
+            pool=ThreadPoolExecutor(options.threads, thread_name_prefix="renewal-predict"),
+            feedback_pool=ThreadPoolExecutor(2, thread_name_prefix="renewal-feedback"),
+        )
+        self._socket: socket.socket | None = None
+        self._loop_error: BaseException | None = None
+        self._uvicorn = uvicorn.Server(self._config())
+        self._thread = threading.Thread(target=self._run_loop, name="renewal-http", daemon=True)
+        self._address = ""
+        self._is_stopped = False
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as ``http://127.0.0.1:8080``; empty before `start`."""
+        return self._address
+
+    def start(self) -> None:
+        """Listen, load every model, and return; requests are answered by threads.
+
+        Raises
+        ------
+        Unavailable
+            When the address is taken.
+        """
+        self._listen()
+        try:
+            self._works.log.start()
+            self._works.shadow.start()
+            self._thread.start()
+            self._await_loop()
+            self._works.follower.start()
+        except BaseException:
+            self.stop()
+            raise
+        names = ", ".join(sorted(self._works.follower.slots)) or "no model yet"
+        _LOG.info("serving url=%s models=%s", self.url, names)
+
+    def run(self, on_ready: Callable[[str], object] | None = None) -> None:
+        """Serve in the foreground until SIGTERM or SIGINT, then stop gracefully.
+
+        Parameters
+        ----------
+        on_ready : callable or None
+            Called with the url once it listens.
+
+        Notes
+        -----
+        To be called from the main thread, where signals arrive.
+        """
+        told = threading.Event()
+
+        def tell(_signal: int, _frame: FrameType | None) -> None:
+            told.set()
+
+        before = {each: signal.signal(each, tell) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self.start()
+            if on_ready is not None:
+                on_ready(self.url)
+            while not told.wait(_START_S):
+                self._check_loop()
+        finally:
+            self.stop()
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    def stop(self) -> None:
+        """Turn unready, answer what is under way, write the log, and let go of everything.
+
+        Readiness says 503 at once and every reply asks its client to reconnect elsewhere;
+        the socket closes after ``notice_s`` and when no request has come for a moment, or
+        ``drain_s`` later at the latest. Calling it twice does no harm.
+        """
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        works = self._works
+        works.is_draining = True
+        if self._thread.is_alive():
+            self._drain()
+            self._uvicorn.should_exit = True
+            self._thread.join()
+        elif self._socket is not None:
+            self._socket.close()
+        works.pool.shutdown()
+        works.feedback_pool.shutdown()
+        works.follower.close()
+        works.shadow.close(self.options.drain_s)
+        works.log.close()
+        _LOG.info("stopped url=%s", self.url)
+
+    def flush(self, timeout_s: float = 60.0) -> None:
+        """Wait for the shadow, then write the log buffer to segments.
+
+        Raises
+        ------
+        Unavailable
+            When the shadow is not done in time, or the disk does not take the segments.
+        """
+        if not self._works.shadow.drain(timeout_s):
+            raise Unavailable(
+                "Server.flush",
+                needs=f"the shadow to finish within {timeout_s:g} s",
+                came=f"{self._works.shadow.stats()['n_rows_waiting']} rows waiting",
+                todo="Call it again, or send fewer rows.",
+                retry_after_s=1.0,
+            )
+        self._works.log.flush()
+
+    def wait_for(self, model: str, plan_seq: int, timeout_s: float = 30.0) -> None:
+        """Wait until a model is served by a plan, or by a newer one.
+
+        Parameters
+        ----------
+        model : str
+            Whose.
+        plan_seq : int
+            As `Registry.publish` returned it.
+        timeout_s : float, seconds, default 30
+            How long.
+
+        Raises
+        ------
+        Unavailable
+            When the plan cannot be followed, with the reason, or the time ran out.
+        """
+        self._works.follower.wait_for(model, plan_seq, timeout_s)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters of requests, log and shadow, and the state of every model."""
+        works = self._works
+        return {
+            **works.counters.stats(),
+            "n_swaps": works.follower.n_swaps,
+            "n_failed_swaps": works.follower.n_failed,
+            "is_ready": works.follower.is_ready and not works.is_draining,
+            "log": works.log.stats(),
+            "shadow": works.shadow.stats(),
+            "models": {name: slot.stats() for name, slot in list(works.follower.slots.items())},
+        }
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            App(self._works),
+            http="httptools",
+            loop="auto",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=self.options.keep_alive_s,
+            timeout_graceful_shutdown=max(1, round(self.options.drain_s)),
+        )
+
+    def _listen(self) -> None:
+        host, port = self.options.host, self.options.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise Unavailable(
+                "Server.start",
+                needs=f"the address {host}:{port}",
+                came=str(error),
+                todo="Stop whoever listens there, or choose another port (0 takes a free one).",
+            ) from error
+        bound = self._socket.getsockname()[1]
+        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        self._address = f"http://{shown}:{bound}"
+
+    def _run_loop(self) -> None:
+        try:
+            self._uvicorn.run(sockets=[self._socket] if self._socket is not None else None)
+        except BaseException as error:  # noqa: BLE001  # the worker border: whoever waits for it is told
+            self._loop_error = error
+            _LOG.exception("the event loop ended")
+
+    def _await_loop(self) -> None:
+        until_s = monotonic() + _START_S
+        while not self._uvicorn.started:
+            self._check_loop()
+            if monotonic() > until_s:
+                raise Unavailable(
+                    "Server.start",
+                    needs="its event loop to start",
+                    came=f"nothing in {_START_S:g} s",
+                    todo="See the log; the machine may be overloaded.",
+                )
+            sleep(_STEP_S)
+
+    def _check_loop(self) -> None:
+        if not self._thread.is_alive():
+            raise Unavailable(
+                "Server",
+                needs="a running event loop",
+                came=repr(self._loop_error),
+                todo="See the log, then start a new server.",
+            ) from self._loop_error
+
+    def _drain(self) -> None:
+        """Wait until it is quiet, at most `drain_s` after the notice."""
+        sleep(self.options.notice_s)
+        until_s = monotonic() + self.options.drain_s
+        quiet_s = min(_QUIET_S, self.options.drain_s)
+        while self._works.counters.quiet_s < quiet_s and monotonic() < until_s:
+            sleep(_STEP_S)

@@ -1,0 +1,60 @@
+"""What the application works with; the server makes it and closes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from renewal.core.clock import Clock
+from renewal.data.feed import Feed
+from renewal.serve.counters import Counters
+from renewal.serve.log import PredictionLog
+from renewal.serve.options import ServeOptions
+from renewal.serve.shadow import Shadow
+from renewal.serve.slots import Slot
+from renewal.serve.swap import Follower, slot_of
+
+
+@dataclass(slots=True)
+class Works:
+    """What the application works with; the server makes it and closes it.
+
+    Parameters
+    ----------
+    follower : Follower
+        Holds the slots.
+    log : PredictionLog
+        Takes what was answered.
+    shadow : Shadow
+        Takes what others should score too.
+    feeds : callable
+        From a model's name to its feed.
+    clock : Clock
+        The time of predictions.
+    options : ServeOptions
+        How to serve.
+    counters : Counters
+        What was answered, refused and failed.
+    pool, feedback_pool : ThreadPoolExecutor
+        Where predictions run, and where labels wait for their commit.
+    is_draining : bool
+        Whether the server is on its way out.
+    """
+
+    follower: Follower
+    log: PredictionLog
+    shadow: Shadow
+    feeds: Callable[[str], Feed]
+    clock: Clock
+    options: ServeOptions
+    counters: Counters
+    pool: ThreadPoolExecutor
+    feedback_pool: ThreadPoolExecutor
+    is_draining: bool = False
+    feed_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    def slot(self, model: str) -> Slot:
+        """Return the slot of a model; raise `NotFound` where there is none."""
+        return slot_of(self.follower.slots, model, is_ready=self.follower.has_polled)

@@ -1,0 +1,172 @@
+"""The prediction log: what it keeps when the disk, or an entry, is bad."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from renewal.core.errors import Unavailable
+from renewal.core.spec import ModelSpec
+from renewal.data.segment import SegmentWriter, read_segments
+from renewal.serve.log import PredictionLog
+from renewal.serve.served import Served
+
+SPEC = ModelSpec("flights", "binary", "late", key="flight")
+Make = Callable[..., Served]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> PredictionLog:
+    return PredictionLog(tmp_path / "log", flush_s=60.0, max_rows=10)
+
+
+def written(tmp_path: Path) -> list[str]:
+    segments = read_segments(tmp_path / "log" / "flights")
+    return [name for each in segments for name in each.predictions["prediction_id"].to_pylist()]
+
+
+def test_what_is_added_is_written_once(log: PredictionLog, served: Make, tmp_path: Path) -> None:
+    log.add(SPEC, served("A"))
+    log.add(SPEC, served("B", n_rows=2))
+    log.flush()
+    log.flush()
+    assert written(tmp_path) == ["A-0", "B-0", "B-1"]
+    assert (log.stats()["n_rows_written"], log.stats()["n_rows_waiting"]) == (3, 0)
+
+
+def test_it_knows_what_is_still_in_memory(log: PredictionLog, served: Make) -> None:
+    log.add(SPEC, served("A"))
+    assert log.holds("flights", {"A", "Z"})
+    assert not log.holds("flights", {"Z"})
+    assert not log.holds("elsewhere", {"A"})
+    log.flush()
+    assert not log.holds("flights", {"A"})
+
+
+def test_a_full_buffer_drops_and_counts(log: PredictionLog, served: Make) -> None:
+    for name in "ABCDEFGHIJKL":
+        log.add(SPEC, served(name))
+    assert (log.stats()["n_rows_waiting"], log.stats()["n_rows_dropped"]) == (10, 2)
+
+
+def test_an_entry_larger_than_the_buffer_fits_an_empty_one(
+    log: PredictionLog, served: Make, tmp_path: Path
+) -> None:
+    log.add(SPEC, served("A", n_rows=25))
+    log.flush()
+    assert len(written(tmp_path)) == 25
+
+
+def test_a_folder_that_cannot_be_made_keeps_the_entries(
+    log: PredictionLog, served: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_text("in the way")
+    log.add(SPEC, served("A"))
+    with pytest.raises(Unavailable, match="prediction log"):
+        log.flush()
+    log.add(SPEC, served("B"))
+    assert log.holds("flights", {"A"})
+    (tmp_path / "log").unlink()
+    log.flush()
+    assert written(tmp_path) == ["A-0", "B-0"]
+    assert log.stats()["n_failed_writes"] == 1
+
+
+def test_a_disk_that_is_full_for_a_while_neither_loses_nor_doubles(
+    log: PredictionLog, served: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    log.add(SPEC, served("A"))
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentWriter, "_write", full)
+        with pytest.raises(Unavailable):
+            log.flush()
+        assert log.stats()["n_rows_waiting"] == 1
+        assert log.holds("flights", {"A"})
+    log.add(SPEC, served("B"))
+    log.flush()
+    log.flush()
+    assert written(tmp_path) == ["A-0", "B-0"]
+    assert log.stats()["n_rows_waiting"] == 0
+
+
+def test_one_bad_entry_never_stops_the_others(
+    log: PredictionLog, served: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lone surrogate cannot be written as UTF-8."""
+    log.add(SPEC, served("A"))
+    log.add(SPEC, served("B", key="\ud800"))
+    log.add(SPEC, served("C"))
+    with caplog.at_level(logging.CRITICAL, "renewal.serve"):
+        log.flush()
+    assert written(tmp_path) == ["A-0", "C-0"]
+    assert log.stats()["n_entries_left_out"] == 1
+
+
+def test_who_waits_is_told_when_it_is_on_disk_or_that_it_is_not(
+    log: PredictionLog, served: Make, tmp_path: Path
+) -> None:
+    told: list[BaseException | None] = []
+    log.add(SPEC, served("A"), told.append)
+    assert not told
+    log.flush()
+    assert told == [None]
+    assert written(tmp_path) == ["A-0"]
+    log.add(SPEC, served("B", n_rows=10))
+    log.add(SPEC, served("C"), told.append)
+    assert isinstance(told[1], Unavailable)
+
+
+def test_the_thread_writes_at_once_for_who_waits(
+    log: PredictionLog, served: Make, tmp_path: Path
+) -> None:
+    log.start()
+    told: list[BaseException | None] = []
+    log.add(SPEC, served("A"), told.append)
+    log.close()
+    assert told == [None]
+    assert written(tmp_path) == ["A-0"]
+
+
+def test_shadow_and_failed_entries_bring_predictions_but_no_rows(
+    log: PredictionLog, served: Make, tmp_path: Path
+) -> None:
+    log.add(SPEC, served("A"))
+    log.add(SPEC, served("A", is_shadow=True))
+    log.add(SPEC, served("B", has_failed=True))
+    log.flush()
+    (segment,) = read_segments(tmp_path / "log" / "flights")
+    assert segment.rows.num_rows == 1
+    assert segment.predictions["shadow"].to_pylist() == [False, True, False]
+    assert segment.predictions["failed"].to_pylist() == [False, False, True]
+    assert segment.predictions["scores"].to_pylist() == [[0.25, 0.75], [0.25, 0.75], None]
+
+
+def test_rows_of_two_signatures_share_a_segment(
+    log: PredictionLog, served: Make, tmp_path: Path
+) -> None:
+    log.add(SPEC, served("A", column="x"))
+    log.add(SPEC, served("B", column="y"))
+    log.flush()
+    (segment,) = read_segments(tmp_path / "log" / "flights")
+    assert segment.rows.select(["x", "y"]).to_pylist() == [
+        {"x": 1.0, "y": None},
+        {"x": None, "y": 1.0},
+    ]
+
+
+def test_blocks_of_a_block_column_are_kept_where_they_came(served: Make, tmp_path: Path) -> None:
+    spec = ModelSpec("flights", "binary", "late", key="flight", block="airport")
+    log = PredictionLog(tmp_path / "log", flush_s=60.0, max_rows=10)
+    for name, block in (("A", "EWR"), ("B", "JFK"), ("C", "EWR")):
+        log.add(spec, served(name, block=block))
+    log.flush()
+    (segment,) = read_segments(tmp_path / "log" / "flights")
+    first, other, same = segment.rows["renewal_block"].to_pylist()
+    assert first == same != other

@@ -1,0 +1,78 @@
+"""Warming up: what a version must say before it serves."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from renewal.core.errors import Corrupt
+from renewal.core.spec import Field, Kind, Signature
+from renewal.core.version import Manifest, Version
+from renewal.models.task import Binary
+from renewal.serve.slots import Loaded
+from renewal.serve.warm import newest_row, warm_up
+
+
+class Says:
+    """A runtime that says one thing of every row, or refuses blank text."""
+
+    def __init__(self, row: Any) -> None:
+        self.asked: list[pa.Table] = []
+        self._row = row
+
+    def predict(self, features: pa.Table) -> np.ndarray[Any, Any]:
+        """Say it."""
+        self.asked.append(features)
+        if self._row is None:
+            raise ZeroDivisionError
+        return np.array([self._row] * features.num_rows)
+
+    def close(self) -> None:
+        """Let go of nothing."""
+
+
+def loaded(row: Any, kind: Kind = "float") -> tuple[Loaded, Says]:
+    signature = Signature((Field("x", kind),))
+    manifest = Manifest("m", "binary", "sklearn", "0" * 64, 1, signature, (0, 1), "train")
+    runtime = Says(row)
+    return Loaded(Version("id", 1, manifest, {}, datetime.now(UTC), ""), Binary(), runtime), runtime
+
+
+def test_a_sound_version_is_asked_by_the_sample() -> None:
+    version, runtime = loaded([0.5, 0.5])
+    assert warm_up(version, pa.table({"x": [7.0]})) >= 0
+    assert [each.to_pylist() for each in runtime.asked] == [[{"x": 7.0}]] * 2
+
+
+@pytest.mark.parametrize("row", [None, [0.5], [0.5, np.nan], [np.inf, 0.0], [0.1, 0.2, 0.7]])
+def test_a_version_that_says_no_scores_is_refused(row: Any) -> None:
+    with pytest.raises(Corrupt, match="v1 of model 'm'"):
+        warm_up(loaded(row)[0], None)
+
+
+def test_made_up_text_decides_nothing_but_real_text_does() -> None:
+    version, _ = loaded(None, "string")
+    assert warm_up(version, None) == 0.0
+    with pytest.raises(Corrupt):
+        warm_up(version, pa.table({"x": ["UA"]}))
+
+
+def test_a_sample_of_an_earlier_signature_is_not_held_against_it() -> None:
+    version, runtime = loaded([0.5, 0.5])
+    warm_up(version, pa.table({"other": ["UA"]}))
+    assert runtime.asked[0].to_pylist() == [{"x": 0.0}]
+
+
+def test_the_newest_row_of_the_feed_is_a_real_one(home: Any) -> None:
+    home.declare()
+    assert newest_row(home.feed, "flights") is None
+    at = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 3, 2)]
+    home.feed("flights").append({"flight": ["a", "b", "c"], "at": at, "x": [1.0, 3.0, 2.0]})
+    row = newest_row(home.feed, "flights")
+    assert row is not None
+    assert row.to_pylist() == [{"x": 3.0}]
+    assert newest_row(home.feed, "nobody") is None
