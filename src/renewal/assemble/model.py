@@ -1,0 +1,346 @@
+"""The face of one model: train, register, update, judge, roll out, take back, look."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from renewal.assemble.making import (
+    fitted_manifest,
+    given_rows,
+    labels_noted,
+    registered_manifest,
+    table_of,
+)
+from renewal.assemble.reading import Readings
+from renewal.core.duration import parse_duration
+from renewal.core.errors import NotFound
+from renewal.core.plugin import load_plugin
+from renewal.core.verdict import Verdict
+from renewal.core.version import Version
+from renewal.data.received import Labelled
+from renewal.loop.circuit import Circuit, verdict_in
+from renewal.loop.happening import Tell, tell_nobody
+from renewal.loop.operating import judge, promote, roll_back, roll_out, steady
+from renewal.registry.registry import Move
+from renewal.rollout.machine import Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What came of an update.
+
+    Parameters
+    ----------
+    run_id : str
+        In the journal.
+    entries : tuple of mapping
+        The race: recipe, outcome, loss on the selection rows, seconds, reason.
+    candidate : Version or None
+        The winner; None when nothing beats the champion.
+    verdict : Verdict or None
+        What the gate says of it.
+    """
+
+    run_id: str
+    entries: tuple[Mapping[str, Any], ...]
+    candidate: Version | None
+    verdict: Verdict | None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one line, or why there is none."""
+        if self.verdict is None:
+            return "nothing in the race beats the champion"
+        return f"{self.verdict.outcome}: {self.verdict.reason}"
+
+
+class Model(Readings):
+    """One model of a home; made by `Home.model`.
+
+    Parameters
+    ----------
+    home : Home
+        Where it lives.
+    spec : ModelSpec
+        What was declared.
+    """
+
+    def train(self, estimator: Any, data: Any, *, seed: int = 0, who: str | None = None) -> Version:
+        """Append the data to the feed and fit an unfitted estimator on its training rows.
+
+        The first version becomes the champion. Rows without event time are fitted only where
+        their role is ``train``; the others are kept for choosing and judging.
+
+        Parameters
+        ----------
+        estimator : object
+            Unfitted; any that a registered adapter takes. It is cloned, not changed.
+        data : frame or (X, y)
+            pandas, polars, pyarrow or a dict, with the target and the declared columns; or
+            a numpy matrix and its labels.
+        seed : int, default 0
+            For estimators that leave their random state open.
+        who : str or None
+            For the log; default: the user of the process.
+
+        Returns
+        -------
+        Version
+            Registered.
+
+        Raises
+        ------
+        Invalid
+            When the data do not fit the declaration, hold one class, or no labels.
+        """
+        table, names = table_of(self.spec, data, who="Model.train")
+        rows = given_rows(self.home, self.spec, table, who="Model.train")
+        self.feed.append(table)
+        manifest, facts = fitted_manifest(
+            self.home, self.spec, estimator, rows, names=names, seed=seed
+        )
+        return self._add(manifest, facts, who)
+
+    def register(
+        self, estimator: Any, *, trained_on: Any = None, who: str | None = None
+    ) -> Version:
+        """Register an estimator that was fitted elsewhere, with the rows that it saw.
+
+        Parameters
+        ----------
+        estimator : object
+            Fitted.
+        trained_on : frame or None
+            Its training rows, by which they are never used to judge it. None: nobody knows,
+            and only rows that arrive from now on count.
+        who : str or None
+            For the log.
+
+        Returns
+        -------
+        Version
+            Registered; the champion when it is the first.
+        """
+        rows = None
+        if trained_on is not None:
+            table, _names = table_of(self.spec, trained_on, who="Model.register")
+            rows = given_rows(self.home, self.spec, table, who="Model.register")
+        manifest, facts = registered_manifest(self.home, self.spec, estimator, rows)
+        return self._add(manifest, facts, who)
+
+    def register_file(
+        self, path: Path, *, trained_on: Any = None, who: str | None = None
+    ) -> Version:
+        """Register a fitted estimator from a file of a safe format; see `register`.
+
+        Raises
+        ------
+        NotFound
+            When there is no such file.
+        Refused
+            When it holds types that the policy does not trust.
+        """
+        if not path.is_file():
+            raise NotFound(
+                "Model.register_file", needs="a file", came=str(path), todo="Check the path."
+            )
+        adapter = load_plugin("adapters", "sklearn")()
+        trust = self.home.policy(self.name).trust
+        return self.register(adapter.load(path.read_bytes(), trust), trained_on=trained_on, who=who)
+
+    def _add(self, manifest: Any, facts: Mapping[str, Any], who: str | None) -> Version:
+        by = who or _user()
+        version = self.home.registry.add_version(
+            manifest, facts=labels_noted(self.home, self.spec, facts), who=by
+        )
+        if manifest.snapshot is not None:
+            self.feed.lease(manifest.snapshot, version.id)
+        if "champion" not in self.home.registry.aliases(self.name):
+            self.home.registry.move(
+                self.name,
+                Move("champion", None, version.id),
+                who=by,
+                why="the first version",
+                kind="first",
+                plan=steady(self.name, version.id),
+            )
+        return version
+
+    def tick(self, *, tell: Tell = tell_nobody) -> None:
+        """Run one round of the circuit: finish, seal, judge, guard, watch, update."""
+        self._circuit(tell).tick()
+
+    def update(
+        self,
+        recipes: Sequence[str] | None = None,
+        *,
+        budget: str | None = None,
+        roll_out: bool = False,
+        tell: Tell = tell_nobody,
+    ) -> Update:
+        """Race strategies, judge the winner on unseen rows, and return the verdict.
+
+        Parameters
+        ----------
+        recipes : sequence of str or None
+            Such as ``["recalibrate", "retrain:window=8w"]``; default: the policy's.
+        budget : str or None
+            Time for the race, such as ``"2m"``; default: the policy's.
+        roll_out : bool, default False
+            Whether to start the rollout of a candidate that was not rejected.
+        tell : callable
+            Hears of every happening.
+
+        Returns
+        -------
+        Update
+            The race, the candidate and its verdict.
+
+        Raises
+        ------
+        NotFound
+            When the model has no champion yet.
+        Conflict
+            When another update of it is under way.
+        """
+        options = self.home.policy(self.name).update
+        budget_s = (options.budget if budget is None else parse_duration(budget)).total_seconds()
+        run = self._circuit(tell).update(
+            ("asked for",), tuple(recipes or options.recipes), budget_s, roll_out=roll_out
+        )
+        return self.update_of(run.id, run.outcome or {})
+
+    def update_of(self, run_id: str, outcome: Mapping[str, Any]) -> Update:
+        """Return a finished run of the journal as an `Update`."""
+        candidate = outcome.get("candidate")
+        return Update(
+            run_id,
+            tuple(outcome["entries"]),
+            None if candidate is None else self.version(candidate),
+            verdict_in(outcome),
+        )
+
+    def gate(self, candidate: str | Version, *, tell: Tell = tell_nobody) -> Verdict:
+        """Judge a version beside the champion; the verdict is recorded.
+
+        The first time this is the one fixed look at the rows that are there; after that only
+        over rows that no verdict of the two has looked at yet.
+
+        Raises
+        ------
+        Refused
+            When no row is left that neither of the two has trained on.
+        """
+        return judge(self._shop(tell), self._version(candidate))
+
+    def rollout(
+        self,
+        candidate: str | Version,
+        *,
+        forced_by: str | None = None,
+        why: str = "",
+        tell: Tell = tell_nobody,
+    ) -> Rollout:
+        """Start the rollout of a candidate: shadow, canary, full; back by itself if wrong.
+
+        Parameters
+        ----------
+        candidate : str or Version
+            With an accept verdict against the present champion, unless forced.
+        forced_by, why : str
+            A name and a reason: past the gate, straight into canary, and in the log for ever.
+        tell : callable
+            Hears of every happening.
+
+        Raises
+        ------
+        Refused
+            When no verdict accepts it and nobody forces it.
+        Conflict
+            When its verdict names another baseline than the present champion, or another
+            rollout is under way.
+        """
+        return roll_out(self._shop(tell), self._version(candidate), forced_by=forced_by, why=why)
+
+    def promote(
+        self,
+        version: str | Version,
+        *,
+        expected: str | None = None,
+        force: bool = False,
+        who: str | None = None,
+        why: str = "",
+    ) -> Version:
+        """Make a version the champion at once, on its accept verdict or by force.
+
+        Parameters
+        ----------
+        version : str or Version
+            What to promote.
+        expected : str or None
+            The champion that the caller saw; another one is a `Conflict`.
+        force : bool, default False
+            Past the gate; `who` and `why` are required and logged.
+        who, why : str
+            For the log.
+
+        Raises
+        ------
+        Refused
+            When no verdict accepts it.
+        Conflict
+            When the champion is not `expected`, or not the verdict's baseline any more.
+        """
+        return promote(
+            self._shop(),
+            self._version(version),
+            expected=None if expected is None else self.version(expected).id,
+            force=force,
+            who=who or _user(),
+            why=why,
+        )
+
+    def rollback(self, to: str | None = None, *, who: str | None = None, why: str = "") -> Version:
+        """Take the model back to a former champion, ending a rollout that is under way.
+
+        Parameters
+        ----------
+        to : str or None
+            A former champion; default: the one before the present.
+        who, why : str
+            For the log.
+
+        Raises
+        ------
+        NotFound
+            When there is no former champion.
+        """
+        goal = None if to is None else self.version(to)
+        return roll_back(self._shop(), goal, who=who or _user(), why=why or "asked for")
+
+    def _circuit(self, tell: Tell) -> Circuit:
+        return Circuit(self._shop(tell))
+
+    def label(self, data: Any) -> Labelled:
+        """Take labels by prediction id or by key; see `Feed.label`."""
+        return self.feed.label(data)
+
+    def label_one(self, column: str, name: str, label: str) -> Labelled:
+        """Take one label as text: JSON where it is JSON, else the text itself."""
+        try:
+            value = json.loads(label)
+        except json.JSONDecodeError:
+            value = label
+        return self.feed.label({column: [name], "label": [value]})
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except OSError:
+        return "unknown"

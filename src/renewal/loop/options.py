@@ -1,0 +1,55 @@
+"""When a model is updated and how: the loop's part of the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from renewal.core.errors import Invalid
+from renewal.monitor.alarm import AlarmKind
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateOptions:
+    """When an update is due, and what it races.
+
+    Parameters
+    ----------
+    recipes : tuple of str
+        Strategies with their options, such as ``retrain:window=8w``; the race runs them in
+        this order.
+    selection : timedelta, default 7 days
+        For timed data: the last stretch before the cut, on which the race picks a recipe.
+    budget : timedelta, default 10 minutes
+        Seconds of fitting for the race; recipes whose turn comes later are passed over.
+    every : timedelta or None, default 28 days
+        The schedule trigger; None switches it off.
+    new_labels : int or None, default None
+        The amount trigger, labels; None switches it off.
+    on_alarm : tuple of str, default ("performance",)
+        Kinds of alarms that make an update due. Drift alone is not among them: features
+        move with every season, and what counts is the loss.
+    cooldown : timedelta, default 7 days
+        No trigger is listened to so soon after an update.
+    seed : int, default 0
+        Of every fit.
+    """
+
+    recipes: tuple[str, ...] = ("recalibrate", "incremental", "retrain", "retrain:window=8w")
+    selection: timedelta = timedelta(days=7)
+    budget: timedelta = timedelta(minutes=10)
+    every: timedelta | None = timedelta(days=28)
+    new_labels: int | None = None
+    on_alarm: tuple[AlarmKind, ...] = ("performance",)
+    cooldown: timedelta = timedelta(days=7)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse an update that could try nothing."""
+        if not self.recipes:
+            raise Invalid(
+                "UpdateOptions",
+                needs="at least one recipe",
+                came="none",
+                todo='Name one, such as recipes = ["retrain"].',
+            )

@@ -1,0 +1,65 @@
+"""What the circuit of one model works with: the rooms below, opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from renewal.core.clock import Clock
+from renewal.core.spec import ModelSpec
+from renewal.data.feed import Feed
+from renewal.engine.contract import Engine
+from renewal.gate.options import GateOptions
+from renewal.loop.happening import Tell
+from renewal.loop.options import UpdateOptions
+from renewal.monitor.options import MonitorOptions
+from renewal.registry.db import Database
+from renewal.registry.registry import Registry
+from renewal.rollout.options import RolloutOptions
+from renewal.store.contract import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What the circuit of one model works with.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    db, registry, store, feed, engine : object
+        The rooms where the world changes, and where work runs.
+    segments : Path
+        The folder into which servers write their log segments.
+    clock : Clock
+        The time.
+    salt : bytes
+        Of the home; decides the roles of timeless rows.
+    trust : tuple of str
+        Own classes that stored models may load.
+    update, gate, rollout, monitor : dataclass
+        The policy.
+    tell : callable
+        Hears of everything that happens.
+    """
+
+    spec: ModelSpec
+    db: Database
+    registry: Registry
+    store: Store
+    feed: Feed
+    engine: Engine
+    segments: Path
+    clock: Clock
+    salt: bytes
+    trust: tuple[str, ...]
+    update: UpdateOptions
+    gate: GateOptions
+    rollout: RolloutOptions
+    monitor: MonitorOptions
+    tell: Tell
+
+    @property
+    def watched(self) -> str:
+        """The lease that whoever changes the model's traffic or versions holds."""
+        return f"watch:{self.spec.name}"
