@@ -1,0 +1,169 @@
+"""Commands that change what is live: ``serve update gate watch promote rollback``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from renewal.cli.opening import open_existing
+from renewal.cli.options import (
+    DEFAULT_HOME,
+    DatabaseOption,
+    HomeOption,
+    JsonOption,
+    ModelArgument,
+    WhoOption,
+    WhyOption,
+)
+from renewal.cli.show import answer, table
+from renewal.cli.telling import teller
+from renewal.core.errors import Refused
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (serve, update, gate, watch, promote, rollback):
+        app.command()(command)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
+    home: HomeOption = DEFAULT_HOME,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve every model over HTTP (Open Inference Protocol V2) until told to stop."""
+    with open_existing(home, database) as opened:
+        server = opened.server(host=host, port=port)
+        server.run(
+            on_ready=lambda url: answer(
+                {"url": url}, as_json=as_json, text=[f"serving on {url} (Ctrl+C stops)"]
+            )
+        )
+
+
+def update(
+    model: ModelArgument,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", "-s", help="Such as retrain:window=8w; repeat it."),
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Time for the race, such as 2m.")] = None,
+    roll_out: Annotated[
+        bool, typer.Option("--rollout/--no-rollout", help="Roll an accepted one out.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Race strategies, judge the winner on unseen rows, and say what the gate says."""
+    with open_existing(home, database) as opened, teller(as_json=as_json) as tell:
+        done = opened.model(model).update(
+            strategy or None, budget=budget, roll_out=roll_out, tell=tell
+        )
+    drawn = table(
+        ["recipe", "outcome", "loss on selection rows", "seconds", "why"],
+        [
+            (each["recipe"], each["outcome"], each.get("loss"), each.get("seconds"), each["reason"])
+            for each in done.entries
+        ],
+    )
+    candidate = done.candidate.name if done.candidate else "no candidate"
+    line = f"{candidate}: {done.sentence}"
+    value = {
+        "run": done.run_id,
+        "entries": done.entries,
+        "candidate": done.candidate.name if done.candidate else None,
+        "verdict": done.verdict,
+    }
+    answer(value, as_json=as_json, text=[drawn, line])
+
+
+def gate(
+    model: ModelArgument,
+    candidate: Annotated[str, typer.Argument(help="A version, such as v3.")],
+    home: HomeOption = DEFAULT_HOME,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a version beside the champion on rows that neither has trained on.
+
+    Exits with 0 when it is accepted and with 5 when it is rejected or undecided.
+    """
+    with open_existing(home, database) as opened:
+        verdict = opened.model(model).gate(candidate)
+    text = [f"{verdict.outcome}: {verdict.reason}", f"next: {verdict.next_action}"]
+    answer(verdict, as_json=as_json, text=text)
+    if verdict.outcome != "accept":
+        raise typer.Exit(5)
+
+
+def watch(
+    model: Annotated[list[str] | None, typer.Argument(help="Which; default: all.")] = None,
+    every: Annotated[float, typer.Option(help="Seconds between two rounds.")] = 10.0,
+    once: Annotated[bool, typer.Option("--once", help="One round, then stop.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the circuit: monitor, update, gate, roll out; finish what a crash left open."""
+    with open_existing(home, database) as opened, teller(as_json=as_json) as tell:
+        opened.watch(model or None, every_s=every, once=once, stop=_sleep, tell=tell)
+
+
+def promote(
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(help="A version with an accept verdict.")],
+    expected: Annotated[
+        str | None, typer.Option(help="The champion you saw; another one is a conflict.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Past the gate; --who and --why go into the log.")
+    ] = False,
+    who: WhoOption = None,
+    why: WhyOption = "",
+    home: HomeOption = DEFAULT_HOME,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version the champion at once, with its accept verdict or by force."""
+    if force and not (who and why):
+        raise Refused(
+            "renewal promote --force",
+            needs="--who and --why",
+            came="only one of them" if who or why else "neither",
+            todo="A forced promotion carries a name and a reason for ever.",
+        )
+    with open_existing(home, database) as opened:
+        found = opened.model(model)
+        now = found.promote(version, expected=expected, force=force, who=who, why=why)
+        value = found.describe(now)
+    answer(value, as_json=as_json, text=[f"{model}: champion is {now.name}"])
+
+
+def rollback(
+    model: ModelArgument,
+    to: Annotated[
+        str | None, typer.Option(help="A former champion; default: the one before.")
+    ] = None,
+    who: WhoOption = None,
+    why: WhyOption = "",
+    home: HomeOption = DEFAULT_HOME,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a model back to a former champion, and stop a rollout that is under way."""
+    with open_existing(home, database) as opened:
+        found = opened.model(model)
+        now = found.rollback(to, who=who, why=why)
+        value = found.describe(now)
+    answer(value, as_json=as_json, text=[f"{model}: champion is {now.name}"])
+
+
+def _sleep(seconds: float) -> bool:
+    """Wait; never ask to stop: Ctrl+C does."""
+    time.sleep(seconds)
+    return False
