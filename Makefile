@@ -1,0 +1,56 @@
+# Renewal's verbs. Each works from a clean checkout: it makes .venv, installs what it needs
+# with the tested pins of constraints.txt, and does neither again until they change.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+# What an installation depends on; a stamp is newer than both, or it is done again.
+PINS := pyproject.toml constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.PHONY: help demo test check docs bench nightly clean
+.DEFAULT_GOAL := help
+
+help:  ## List the verbs.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.installed-demo  ## Keep a model of the flights of 2013 up to date (ARGS=--quick: under a minute).
+	$(BIN)/renewal demo --home ./.renewal-demo $(ARGS)
+
+test: $(VENV)/.installed-test  ## Run the tests (ARGS: options of pytest).
+	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+check: $(VENV)/.installed-dev  ## Lint, formatting, types, the floors of the house, spelling.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@# alhpa: the typo that a test of the policy makes on purpose
+	$(BIN)/codespell -L alhpa src tests bench docs README.md CHANGELOG.md changelog.d Makefile
+
+docs: $(VENV)/.installed-test  ## Run the code of the docs and the docstrings; check their links.
+	$(BIN)/python -m pytest -q tests/docs src $(ARGS)
+
+# A script is what has a main; figure.py only prints their last lines.
+bench: $(VENV)/.installed-test  ## Run every script of bench/.
+	@set -e; for script in $$(grep -l __main__ bench/*.py | grep -v /figure.py); do \
+	  name=$$(basename $$script .py); echo "== bench.$$name"; \
+	  $(BIN)/python -m bench.$$name $(ARGS); \
+	done
+
+nightly: $(VENV)/.installed-test  ## Run all tests, the slow ones too.
+	$(BIN)/python -m pytest -q $(ARGS)
+
+clean:  ## Remove what the verbs made.
+	rm -rf $(VENV) .renewal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# dev holds test, test holds demo: what is installed for the larger serves the smaller.
+$(VENV)/.installed-%: $(PINS) | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[$*]'
+	@touch $@
