@@ -53,6 +53,9 @@ def matured_until_us(shop: Workshop, now: datetime) -> int:
 def forward(shop: Workshop, now: datetime, after_us: int | None = None) -> ForwardWindow | None:
     """Return the forward window of an update, over whole and matured blocks.
 
+    It ends with the newest matured block that has rows: a feed that has stood still, or was
+    filled from an old file, is judged on its own newest stretch.
+
     Parameters
     ----------
     shop : Workshop
@@ -70,8 +73,12 @@ def forward(shop: Workshop, now: datetime, after_us: int | None = None) -> Forwa
     if shop.spec.time is None:
         return None
     embargo = shop.gate.embargo
+    newest_us = shop.feed.newest_event_us()
+    until_us = matured_until_us(shop, now)
+    if newest_us is not None:
+        until_us = min(until_us, (newest_us // _block_us(shop) + 1) * _block_us(shop))
     window = forward_window(
-        from_us(matured_until_us(shop, now)),
+        from_us(until_us),
         shop.gate.holdout,
         shop.spec.label_delay if embargo is None else embargo,
         _block_us(shop) * _MICROSECOND,
