@@ -53,15 +53,28 @@ def main() -> None:
         "<= 1.01",
         ok=live <= 1.01 * mean["monthly"]["log_loss"],
     )
-    told = [
+    judged = [
         each
         for each in story["decisions"]
-        if each["outcome"] == "accepted" and each["true_gain_30d"] is not None
+        if each["claimed_gain"] is not None and each["true_gain_30d"] is not None
     ]
-    errors = [each["claimed_gain"] - each["true_gain_30d"] for each in told]
-    error = float(np.mean(errors)) if errors else math.nan
-    figure("claimed_less_true_gain_mean", error, "|x| <= 0.02", ok=abs(error) <= 0.02)
-    wrong = sum(each["true_gain_30d"] < -0.005 for each in told)
+    errors = np.array([each["claimed_gain"] - each["true_gain_30d"] for each in judged])
+    half_width = 2.0 * float(errors.std(ddof=1)) / len(errors) ** 0.5
+    error = float(errors.mean())
+    figure(
+        "claimed_less_true_gain_mean",
+        error,
+        f"|x| <= {half_width:.4f} (two standard errors)",
+        ok=abs(error) <= half_width,
+    )
+    covered = sum(each["lower"] <= each["true_gain_30d"] <= each["upper"] for each in judged)
+    figure(
+        "true_gain_within_the_claim",
+        f"{covered}of{len(judged)}",
+        ">= 0.9",
+        ok=covered >= 0.9 * len(judged),
+    )
+    wrong = sum(each["true_gain_30d"] < -0.005 for each in judged if each["outcome"] == "accepted")
     figure("accepted_but_worse_next_30_days", wrong, "0", ok=wrong == 0)
     figure("failed_requests", story["failed_requests"], "0", ok=story["failed_requests"] == 0)
     share = over_s / fits_s if fits_s else math.inf
