@@ -67,6 +67,12 @@ def main() -> None:
         f"|x| <= {half_width:.4f} (two standard errors)",
         ok=abs(error) <= half_width,
     )
+    # The mean of what was promoted alone: the winner's curse shows here first.
+    promoted = [
+        claim for claim, each in zip(errors, judged, strict=True) if each["outcome"] == "accepted"
+    ]
+    curse = float(np.mean(promoted)) if promoted else math.nan
+    figure("claimed_less_true_gain_mean_of_accepted", curse, "|x| <= 0.02", ok=abs(curse) <= 0.02)
     covered = sum(each["lower"] <= each["true_gain_30d"] <= each["upper"] for each in judged)
     figure(
         "true_gain_within_the_claim",
