@@ -1,4 +1,4 @@
-"""Rows built by hand, so that keys, times and blocks are what a test says."""
+"""Rows built by hand, and random ones on which metrics differ where they can."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import pytest
 
 from renewal.core.ids import key_hash
 from renewal.data.rows import NEVER_US, Rows
+from renewal.models.multilabel import Multilabel, sets_of
 
 MakeRows = Callable[..., Rows]
+Case = Callable[..., tuple[Any, ...]]
+SIZES = (1, 2, 3, 30, 130, 400, 2000)
 
 
 @pytest.fixture
@@ -52,5 +55,55 @@ def make_rows() -> MakeRows:
             label_arrived_us=np.full(n, NEVER_US if label is None else 0),
             block=np.asarray(np.arange(n) if block is None else block, dtype=np.int64),
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def binary_case() -> Case:
+    """Return a maker of truth, scores and labels of classes 0 and 1; one may be missing."""
+
+    def make(seed: int) -> tuple[Any, ...]:
+        rng = np.random.default_rng(seed)
+        n = int(rng.choice(SIZES))
+        truth = (rng.random(n) < rng.choice([0.0, 0.05, 0.5, 1.0])).astype(np.int64)
+        positive = np.round(rng.random(n), int(rng.choice([0, 1, 2, 9])))
+        if rng.random() < 0.1:
+            positive[:] = positive[0]
+        return truth, np.column_stack([1 - positive, positive]), truth.astype(object)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def multiclass_case() -> Case:
+    """Return a maker of truth, scores, labels and names; a class may be missing in either."""
+
+    def make(seed: int, n_classes: int) -> tuple[Any, ...]:
+        rng = np.random.default_rng(seed)
+        n = int(rng.choice(SIZES))
+        names = tuple(f"class{at:02}" for at in range(n_classes))
+        truth = np.array(names)[rng.integers(0, rng.integers(1, n_classes + 1), n)]
+        scores = rng.dirichlet(np.full(n_classes, rng.choice([0.1, 1.0])), size=n)
+        if rng.random() < 0.1:
+            scores[:] = scores[0]
+        return truth, scores, truth.astype(object), names
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sets_case() -> Case:
+    """Return a maker of an indicator, scores, labels and names; labels may be everywhere."""
+
+    def make(seed: int, n_labels: int) -> tuple[Any, ...]:
+        rng = np.random.default_rng(seed)
+        n = int(rng.choice(SIZES))
+        names = tuple(f"label{at:02}" for at in range(n_labels))
+        shares = rng.choice([0.0, 0.2, 0.5, 1.0], n_labels)
+        truth = (rng.random((n, n_labels)) < shares).astype(np.int64)
+        scores = np.round(rng.random((n, n_labels)), int(rng.choice([0, 1, 9])))
+        scores *= rng.choice([0.3, 1.0], n_labels, p=[0.1, 0.9])
+        return truth, scores, Multilabel().labels(sets_of(truth, names), who="test"), names
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as oracle
 
 from renewal.core.errors import Invalid
-from renewal.evaluate.metrics import metrics
+from renewal.evaluate.metrics import metric, metric_names, metrics
+from renewal.models.multilabel import Multilabel
 from renewal.models.task import Binary, Multiclass, Regression
 
 Floats = NDArray[np.float64]
@@ -150,3 +152,67 @@ def test_a_metric_that_nobody_knows_is_named() -> None:
 
     with pytest.raises(Invalid, match="beauty from the task 'binary'"):
         metrics(Strange(), np.array([[0.5, 0.5]]), objects([1]), (0, 1))
+
+
+def test_every_name_is_a_metric_with_all_that_its_kind_needs() -> None:
+    """Broken by a gate that is promised rows, counts or ranks and gets None."""
+    for name in metric_names():
+        one = metric(name)
+        assert one.name == name
+        assert one.tasks
+        assert (one.per_row is not None) == (one.kind == "row")
+        assert (one.ranked is not None) == (one.kind == "rank")
+        assert (one.counts is None) == (one.of_counts is None)
+        pickle.dumps(one)
+    tasks = (Binary(), Multiclass(), Multilabel(), Regression())
+    assert all(
+        task.name in metric(name).tasks or isinstance(task, Multiclass)
+        for task in tasks
+        for name in task.metrics
+    )
+
+
+def test_a_name_with_a_slip_is_answered_with_the_right_one() -> None:
+    """Broken by an error that leaves the reader to search."""
+    with pytest.raises(Invalid, match="Did you mean 'macro_f1'"):
+        metric("macro_f")
+    with pytest.raises(Invalid, match="'pinball_high'"):
+        metric("pinball_high")
+
+
+def test_a_metric_on_rows_that_it_does_not_suit_is_refused() -> None:
+    """Broken by the area of the second of three classes, or classes that are averaged."""
+    three = np.full((2, 3), 1 / 3)
+    with pytest.raises(Invalid, match="look like multiclass, of 3 classes"):
+        metric("auc").value(three, objects(["a", "b"]), ("a", "b", "c"))
+    with pytest.raises(Invalid, match="look like regression"):
+        metric("accuracy").value(np.ones((2, 1)), np.array([1.0, 2.0]), ())
+    with pytest.raises(Invalid, match="look like binary"):
+        metric("mae").value(np.full((2, 2), 0.5), objects([0, 1]), (0, 1))
+
+
+def test_no_row_is_undefined_for_every_metric() -> None:
+    """Broken by a mean of nothing, which warns."""
+    for name in metric_names():
+        assert math.isnan(metric(name).value(np.empty((0, 2)), objects([]), (0, 1)))
+
+
+def test_two_classes_narrow_the_bounds_of_brier() -> None:
+    """Broken by bounds that cost power, or that a row can leave."""
+    assert metric("brier").bounds == (0.0, 2.0)
+    assert metric("brier", classes=(0, 1)).bounds == (0.0, 1.0)
+    assert metric("brier", classes=("a", "b", "c")).bounds == (0.0, 2.0)
+
+
+def test_multilabel_metrics_by_hand() -> None:
+    """Broken by sets that are taken for classes; an unknown label is one never given."""
+    labels = Multilabel().labels(["a|b", "", "new"], who="test")
+    scores = np.array([[0.9, 0.2], [0.4, 0.5], [0.1, 0.1]])
+    found = metrics(Multilabel(), scores, labels, ("a", "b"))
+    assert tuple(found) == Multilabel().metrics
+    assert found["subset_accuracy"] == pytest.approx(1 / 3)
+    assert found["hamming_loss"] == pytest.approx(2 / 9)
+    assert found["micro_precision"] == 1.0
+    assert found["micro_recall"] == pytest.approx(1 / 3)
+    assert found["macro_recall"] == pytest.approx(1 / 3)
+    assert metrics(Multilabel(), scores[:, ::-1], labels, ("b", "a")) == found

@@ -1,8 +1,9 @@
 """The plug-in table: built-ins and strangers register alike, by entry point, lazily.
 
-A kind is an entry-point group: ``renewal.tasks``, ``renewal.adapters``,
-``renewal.strategies``, ``renewal.triggers``, ``renewal.tables``. The module behind a name
-is imported when the name is asked for, so no framework is loaded before it is needed.
+A kind is an entry-point group: ``renewal.tasks``, ``renewal.adapters``, ``renewal.runtimes``,
+``renewal.strategies``, ``renewal.triggers``, ``renewal.perturbations``, ``renewal.tables``. The
+module behind a name is imported when the name is asked for, so no framework is loaded before
+it is needed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def plugin_names(kind: str) -> tuple[str, ...]:
     Examples
     --------
     >>> plugin_names("tasks")
-    ('binary', 'multiclass', 'regression')
+    ('binary', 'multiclass', 'multilabel', 'regression')
     """
     return tuple(sorted(_table(kind)))
 

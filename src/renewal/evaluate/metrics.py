@@ -1,36 +1,99 @@
-"""Metrics of a version on labelled rows: what people read beside the loss.
+"""Metrics of a version on labelled rows, by name: for people, and for gates that decide.
 
-They equal scikit-learn's bit for bit, without its import of more than a second: whoever asks
-for the status of a home loads this file too. Where a metric is undefined it is NaN; it never
-raises, never warns and never pretends to be 0.
+They equal scikit-learn's bit for bit where it has the metric, without its import of more than
+a second: whoever asks for the status of a home loads this file too. Where a metric is
+undefined it is NaN; it never raises, never warns and never pretends to be 0.
+
+For two classes: auc, average_precision, precision, recall, f1, of the class that sorts last.
+For classes and sets of labels: accuracy (of sets: every label right), macro_precision,
+macro_recall, macro_f1 (mean over classes or labels for which they are defined),
+micro_precision, micro_recall, micro_f1, macro_average_precision, log_loss, brier and
+calibration_error; ovr_auc for classes; subset_accuracy, hamming_loss and macro_auc for sets.
+For numbers: mae, mse, rmse, r2, median_absolute_error, pinball_0.9 (any quantile; pinball is
+that of 0.5).
+
+The calibration error gathers probabilities in 15 bins of equal width and adds up the gaps
+between what was said and what came, each by its share of rows. Said is the probability of the
+positive class; of more classes that of the most probable one, and what came is whether it was
+right; of sets every label's. It is never quite 0: chance alone makes gaps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
 
 from renewal.core.errors import Invalid
+from renewal.evaluate import metrics_classes, metrics_ranks, metrics_values
+from renewal.evaluate.metrics_coded import Form, coded, task_of
+from renewal.evaluate.metrics_record import Metric
 from renewal.models.labels import Labels
 from renewal.models.task import Classes, Scores, Task
 
-Ints = NDArray[np.intp]
+_FORMS = {**metrics_classes.FORMS, **metrics_ranks.FORMS, **metrics_values.FORMS}
+_PINBALL = "pinball"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Coded:
-    """Scores with columns in sorted order, labels and predictions as column numbers."""
+def metric_names() -> tuple[str, ...]:
+    """Return the names of all metrics, sorted; ``pinball`` stands for every quantile.
 
-    scores: Scores
-    truth: Ints
-    predicted: Ints
+    Examples
+    --------
+    >>> [name for name in metric_names() if "auc" in name]
+    ['auc', 'macro_auc', 'ovr_auc']
+    """
+    return tuple(sorted({*_FORMS, _PINBALL}))
 
-    def is_class(self, column: int) -> NDArray[np.bool_]:
-        return np.asarray(self.truth == column)
+
+def metric(name: str, *, classes: Classes = ()) -> Metric:
+    """Return a metric by its name, with everything that comparing two versions needs.
+
+    Parameters
+    ----------
+    name : str
+        One of `metric_names`, or ``pinball_`` and a quantile.
+    classes : tuple, default ()
+        Of the versions, where they are known: they narrow the bounds of ``brier``, which
+        for two classes, or sets of labels, lies between 0 and 1 and otherwise between 0
+        and 2.
+
+    Raises
+    ------
+    Invalid
+        When no metric is called so; its functions raise it on rows of a task that it does
+        not suit, such as ``auc`` on three classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> f1 = metric("f1")
+    >>> labels = np.array([0, 0, 1, 1], dtype=object)
+    >>> positive = np.array([0.1, 0.6, 0.35, 0.8])
+    >>> scores = np.column_stack([1 - positive, positive])
+    >>> f1.kind, f1.value(scores, labels, (0, 1))
+    ('set', 0.5)
+    >>> counts = f1.counts(scores, labels, (0, 1))  # hit, falsely given, missed
+    >>> counts.sum(axis=0).tolist(), f1.of_counts(counts.sum(axis=0))
+    ([1, 1, 1], array(0.5))
+    """
+    form = _form(name)
+    bounds = (0.0, 1.0) if name == "brier" and len(classes) == 2 else form.bounds
+    return Metric(
+        name=name,
+        higher_is_better=form.higher_is_better,
+        bounds=bounds,
+        kind=form.kind,
+        tasks=form.tasks,
+        value=partial(_value, _Applied(name, form.tasks, form.value)),
+        per_row=form.per_row and _Applied(name, form.tasks, form.per_row),
+        counts=form.counts and _Applied(name, form.tasks, form.counts),
+        of_counts=form.of_counts,
+        ranked=form.ranked and _Applied(name, form.tasks, form.ranked),
+    )
 
 
 def metrics(task: Task, scores: Scores, labels: Labels, classes: Classes) -> dict[str, float]:
@@ -39,10 +102,7 @@ def metrics(task: Task, scores: Scores, labels: Labels, classes: Classes) -> dic
     Parameters
     ----------
     task : Task
-        ``binary``: auc, accuracy, precision, recall, f1 (of the class that sorts last),
-        log_loss (not clipped beyond the float's resolution), brier. ``multiclass``: accuracy,
-        macro_f1, macro_precision, macro_recall, ovr_auc, log_loss. ``regression``: mae, rmse,
-        r2.
+        Its `metrics` are names that `metric` takes.
     scores : float64 array, shape (n_rows, n_scores)
         Of one version; finite.
     labels : array, shape (n_rows,)
@@ -60,14 +120,15 @@ def metrics(task: Task, scores: Scores, labels: Labels, classes: Classes) -> dic
     Raises
     ------
     Invalid
-        When the task names a metric that is not known here.
+        When the task names a metric that is not known here, or does not suit its labels.
 
     Notes
     -----
-    O(n_rows log n_rows) for AUC, one pass for the others.
+    O(n_rows log n_rows) for areas under curves, one pass for the others.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from renewal.models.task import Binary
     >>> labels = np.array([0, 0, 1, 1], dtype=object)
     >>> positive = np.array([0.1, 0.4, 0.35, 0.8])
@@ -75,150 +136,76 @@ def metrics(task: Task, scores: Scores, labels: Labels, classes: Classes) -> dic
     >>> found["auc"], found["precision"], round(found["brier"], 4)
     (0.75, 1.0, 0.1581)
     """
-    unknown = [name for name in task.metrics if name not in _KNOWN]
+    unknown = [name for name in task.metrics if not _is_known(name)]
     if unknown:
         raise Invalid(
             "metrics",
-            needs=f"metrics among {', '.join(sorted(_KNOWN))}",
+            needs=f"metrics among {', '.join(metric_names())}",
             came=f"{', '.join(unknown)} from the task {task.name!r}",
             todo="Correct the task's list of metrics.",
         )
     if len(labels) == 0:
         return dict.fromkeys(task.metrics, math.nan)
-    if not classes:
-        values = labels.astype(np.float64)
-        return {name: _OF_VALUES[name](scores[:, :1], values[:, None]) for name in task.metrics}
-    coded = _coded(scores, labels, classes)
-    return {name: float(_OF_CLASSES[name](coded)) for name in task.metrics}
+    forms = {name: _form(name) for name in task.metrics}
+    for name, form in forms.items():
+        _demand_suits(name, form.tasks, labels, classes)
+    rows = coded(scores, labels, classes)
+    return {name: form.value(rows) for name, form in forms.items()}
 
 
-def _coded(scores: Scores, labels: Labels, classes: Classes) -> _Coded:
-    order = sorted(range(len(classes)), key=lambda column: classes[column])
-    place = {classes[column]: at for at, column in enumerate(order)}
-    found = labels.tolist()
-    for label in sorted(set(found) - place.keys()):
-        place[label] = len(place)
-    ordered = scores[:, order]
-    extra = len(place) - len(classes)
-    if extra:
-        ordered = np.hstack([ordered, np.zeros((len(scores), extra))])
-    truth = np.fromiter((place[label] for label in found), np.intp, count=len(found))
-    return _Coded(ordered, truth, ordered.argmax(axis=1))
+def _form(name: str) -> Form:
+    if name in _FORMS:
+        return _FORMS[name]
+    quantile = _quantile(name)
+    if quantile is not None:
+        return metrics_values.pinball(quantile)
+    near = get_close_matches(name, metric_names(), n=1)
+    raise Invalid(
+        "metric",
+        needs=f"one of {', '.join(metric_names())}",
+        came=repr(name),
+        todo=f"Did you mean {near[0]!r}?" if near else "Check the name.",
+    )
 
 
-def _auc(is_positive: NDArray[np.bool_], score: Scores) -> float:
-    """Area under the ROC curve by the trapezoidal rule, ties as one threshold."""
-    n_positive = int(is_positive.sum())
-    if n_positive in (0, len(is_positive)):
-        return math.nan
-    order = np.argsort(-score, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
-    true = np.cumsum(is_positive[order], dtype=np.float64)[ends]
-    false = 1 + ends.astype(np.float64) - true
-    if len(false) > 2:
-        # Points on a straight line are dropped, as in scikit-learn, so that sums agree.
-        corners = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
-        kept = np.concatenate([[True], corners, [True]])
-        false, true = false[kept], true[kept]
-    true, false = np.append(0.0, true), np.append(0.0, false)
-    return float(np.trapezoid(true / true[-1], false / false[-1]))
+def _quantile(name: str) -> float | None:
+    """Return the quantile in the name of a pinball loss; None for another name."""
+    if name == _PINBALL:
+        return 0.5
+    head, _, tail = name.partition("_")
+    try:
+        return float(tail) if head == _PINBALL else None
+    except ValueError:
+        return None
 
 
-def _binary_auc(coded: _Coded) -> float:
-    return _auc(coded.is_class(1), coded.scores[:, 1])
+def _is_known(name: str) -> bool:
+    return name in _FORMS or _quantile(name) is not None
 
 
-def _ovr_auc(coded: _Coded) -> float:
-    columns = range(coded.scores.shape[1])
-    return float(np.mean([_auc(coded.is_class(at), coded.scores[:, at]) for at in columns]))
+def _value(applied: _Applied, scores: Scores, labels: Labels, classes: Classes) -> float:
+    return float(applied(scores, labels, classes)) if len(labels) else math.nan
 
 
-def _accuracy(coded: _Coded) -> float:
-    return float(np.mean(coded.truth == coded.predicted))
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """A function of coded rows as one of scores, labels and classes; can be pickled."""
+
+    name: str
+    tasks: tuple[str, ...]
+    function: Callable[[Any], Any]
+
+    def __call__(self, scores: Scores, labels: Labels, classes: Classes) -> Any:
+        _demand_suits(self.name, self.tasks, labels, classes)
+        return self.function(coded(scores, labels, classes))
 
 
-def _counts(coded: _Coded) -> tuple[Scores, Scores, Scores]:
-    """Rows of each class that are hit, predicted, true; for classes that occur at all."""
-    n_classes = coded.scores.shape[1]
-    hit = np.bincount(coded.truth[coded.truth == coded.predicted], minlength=n_classes)
-    predicted = np.bincount(coded.predicted, minlength=n_classes)
-    true = np.bincount(coded.truth, minlength=n_classes)
-    return hit.astype(np.float64), predicted.astype(np.float64), true.astype(np.float64)
-
-
-def _ratio(over: Scores, under: Scores) -> Scores:
-    undefined: Scores = np.full(len(over), math.nan)
-    return np.asarray(np.divide(over, under, out=undefined, where=under != 0))
-
-
-def _precisions(coded: _Coded) -> Scores:
-    hit, predicted, _true = _counts(coded)
-    return _ratio(hit, predicted)
-
-
-def _recalls(coded: _Coded) -> Scores:
-    hit, _predicted, true = _counts(coded)
-    return _ratio(hit, true)
-
-
-def _f1s(coded: _Coded) -> Scores:
-    hit, predicted, true = _counts(coded)
-    return _ratio(2.0 * hit, true + predicted)
-
-
-def _macro(each: Callable[[_Coded], Scores]) -> Callable[[_Coded], float]:
-    def mean(coded: _Coded) -> float:
-        values = each(coded)
-        defined = values[~np.isnan(values)]
-        return float(np.mean(defined)) if len(defined) else math.nan
-
-    return mean
-
-
-def _of_positive(each: Callable[[_Coded], Scores]) -> Callable[[_Coded], float]:
-    return lambda coded: float(each(coded)[1])
-
-
-def _log_loss(coded: _Coded) -> float:
-    eps = np.finfo(np.float64).eps
-    chosen = coded.scores[np.arange(len(coded.truth)), coded.truth]
-    return float(np.mean(-np.log(np.clip(chosen, eps, 1 - eps))))
-
-
-def _brier(coded: _Coded) -> float:
-    truth = np.eye(coded.scores.shape[1])[coded.truth]
-    return float(np.mean(np.sum((truth - coded.scores) ** 2, axis=1))) * 0.5
-
-
-def _mae(scores: Scores, values: Scores) -> float:
-    return float(np.mean(np.abs(scores - values)))
-
-
-def _rmse(scores: Scores, values: Scores) -> float:
-    return math.sqrt(float(np.mean((values - scores) ** 2)))
-
-
-def _r2(scores: Scores, values: Scores) -> float:
-    total = float(np.sum((values - np.mean(values)) ** 2))
-    return 1.0 - float(np.sum((values - scores) ** 2)) / total if total > 0.0 else math.nan
-
-
-_OF_CLASSES: Mapping[str, Callable[[_Coded], float]] = {
-    "auc": _binary_auc,
-    "accuracy": _accuracy,
-    "precision": _of_positive(_precisions),
-    "recall": _of_positive(_recalls),
-    "f1": _of_positive(_f1s),
-    "macro_f1": _macro(_f1s),
-    "macro_precision": _macro(_precisions),
-    "macro_recall": _macro(_recalls),
-    "ovr_auc": _ovr_auc,
-    "log_loss": _log_loss,
-    "brier": _brier,
-}
-_OF_VALUES: Mapping[str, Callable[[Scores, Scores], float]] = {
-    "mae": _mae,
-    "rmse": _rmse,
-    "r2": _r2,
-}
-_KNOWN = frozenset(_OF_CLASSES) | frozenset(_OF_VALUES)
+def _demand_suits(name: str, tasks: tuple[str, ...], labels: Labels, classes: Classes) -> None:
+    found = task_of(labels, classes)
+    if found not in tasks and len(labels):
+        raise Invalid(
+            f"the metric {name!r}",
+            needs=f"rows of the task {' or '.join(tasks)}",
+            came=f"rows that look like {found}, of {len(classes)} classes",
+            todo="Choose a metric that suits them.",
+        )

@@ -14,6 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from renewal.core.errors import Invalid
 from renewal.models.labels import Labels, dense
 from renewal.models.sklearn_inputs import inputs_of
+from renewal.models.sklearn_multilabel import label_names
 from renewal.models.sklearn_parts import unwrapped
 from renewal.models.sklearn_shift import ShiftedRegressor
 from renewal.models.task import Task
@@ -60,7 +61,8 @@ def recalibrated(
     Raises
     ------
     Invalid
-        With fewer than 2 rows of a class that the model knows, or no row at all.
+        With fewer than 2 rows of a class that the model knows, or no row at all; and for an
+        estimator of several labels.
 
     Notes
     -----
@@ -73,6 +75,13 @@ def recalibrated(
     .. [1] Platt (1999). Probabilistic outputs for support vector machines.
     """
     base = unwrapped(estimator)
+    if label_names(base):
+        raise Invalid(
+            _WHO,
+            needs="an estimator of one output",
+            came=f"{type(base).__name__} with {len(label_names(base))} labels",
+            todo="Use the strategy retrain.",
+        )
     if is_classifier(base):
         return _curves(base, features, labels, method)
     if task.loss_name != "absolute_error":

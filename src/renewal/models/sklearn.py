@@ -25,6 +25,13 @@ from renewal.models.labels import Labels, class_labels, dense, sorted_classes
 from renewal.models.sklearn_bytes import from_bytes, to_bytes
 from renewal.models.sklearn_frames import frame, matrix
 from renewal.models.sklearn_inputs import inputs_of
+from renewal.models.sklearn_multilabel import (
+    LABELS_MARK,
+    demand_names,
+    label_names,
+    of_each_label,
+    target_of,
+)
 from renewal.models.sklearn_parts import (
     NAMES_MARK,
     capabilities_of,
@@ -75,6 +82,9 @@ class SklearnAdapter:
         fit on the same rows, or grows beside what is there, and on new rows of
         HistGradientBoosting it reads the old trees through the wrong bins.
         """
+        if label_names(estimator):
+            reason = "an estimator of several labels learns them all from one fit"
+            return Capabilities(can_partial_fit=False, grows=False, why_not={"partial_fit": reason})
         return capabilities_of(estimator)
 
     def fit(
@@ -95,7 +105,7 @@ class SklearnAdapter:
         features : pyarrow.Table
             Training rows.
         labels : ndarray of shape (n_rows,)
-            As `Task.labels` returns them.
+            As `Task.labels` returns them; sets of labels reach it as an indicator matrix.
         names : bool, default True
             Whether it sees a frame with column names, or a matrix.
         seed : int or None
@@ -112,11 +122,14 @@ class SklearnAdapter:
             inputs = frame(features, as_categories=wants_categories(fresh))
         else:
             inputs = matrix(features)
-        fitted = _tried(who, fresh, fresh.fit, inputs, dense(labels))
+        target, of_labels = target_of(labels, who=who)
+        fitted = _tried(who, fresh, fresh.fit, inputs, target)
         # Not before: a stack of models knows only then whether it gives probabilities.
         demand_probabilities(fitted, who=who)
         if names and not takes_names(fitted):
             setattr(fitted, NAMES_MARK, True)
+        if of_labels:
+            setattr(fitted, LABELS_MARK, list(of_labels))
         return fitted
 
     def partial_fit(self, estimator: Any, features: pa.Table, labels: Labels) -> Any:
@@ -161,6 +174,8 @@ class SklearnAdapter:
     def predict(self, estimator: Any, features: pa.Table) -> Scores:
         """Return probabilities of shape (n_rows, n_classes), or values of shape (n_rows, 1).
 
+        Where rows carry sets of labels, a class is a label.
+
         Parameters
         ----------
         estimator : object
@@ -179,7 +194,8 @@ class SklearnAdapter:
         where columns are of several types.
         """
         who = "SklearnAdapter.predict"
-        classes = getattr(estimator, "classes_", None)
+        of_labels = label_names(estimator)
+        classes = of_labels or getattr(estimator, "classes_", None)
         n_scores = 1 if classes is None else len(classes)
         if features.num_rows == 0:
             return np.empty((0, n_scores))
@@ -189,10 +205,21 @@ class SklearnAdapter:
         else:
             demand_probabilities(estimator, who=who)
             scores = _tried(who, estimator, estimator.predict_proba, inputs)
+        if of_labels:
+            scores = of_each_label(scores, estimator)
         return _scores(scores, features.num_rows, n_scores, estimator)
 
     def classes(self, estimator: Any) -> Classes:
-        """Return what the columns of the scores mean, as plain values; empty for numbers."""
+        """Return what the columns of the scores mean, as plain values; empty for numbers.
+
+        Raises
+        ------
+        Invalid
+            When it has several outputs and does not say what they are called.
+        """
+        if names := label_names(estimator):
+            return names
+        demand_names(estimator, who="SklearnAdapter.classes")
         found = getattr(estimator, "classes_", None)
         if found is None:
             return ()

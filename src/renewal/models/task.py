@@ -17,7 +17,7 @@ Scores = NDArray[np.float64]
 Classes = tuple[Label, ...]
 
 SMALLEST_PROBABILITY = 1e-3
-_LARGEST_LOSS = -math.log(SMALLEST_PROBABILITY)
+LARGEST_LOSS = -math.log(SMALLEST_PROBABILITY)
 
 
 class Task(Protocol):
@@ -79,7 +79,7 @@ class _Classification:
     """What two classes and many share."""
 
     loss_name: str = "log_loss"
-    loss_bound: float | None = _LARGEST_LOSS
+    loss_bound: float | None = LARGEST_LOSS
 
     def labels(self, values: Any, *, who: str) -> Labels:
         """Return labels as an object array of plain bool, int or str.
@@ -124,7 +124,7 @@ class _Classification:
         >>> Binary().loss(scores, np.array(["a", "a"], dtype=object), ("a", "b")).round(3)
         array([0.693, 6.908])
         """
-        _one_each(self.loss_name, scores, labels, n_scores=len(classes))
+        one_each(self.loss_name, scores, labels, n_scores=len(classes))
         place = {label: column for column, label in enumerate(classes)}
         columns = np.fromiter(
             (place.get(label, -1) for label in labels.tolist()), np.intp, count=len(labels)
@@ -132,7 +132,7 @@ class _Classification:
         known = columns >= 0
         chosen = scores[np.arange(len(labels)), np.where(known, columns, 0)]
         clipped = np.clip(chosen, SMALLEST_PROBABILITY, 1.0)
-        return np.where(known, -np.log(clipped), _LARGEST_LOSS)
+        return np.where(known, -np.log(clipped), LARGEST_LOSS)
 
     def outputs(self, scores: Scores, classes: Classes) -> dict[str, NDArray[Any]]:
         """Return the most probable label of each row and the probability of every class.
@@ -254,7 +254,7 @@ class Regression:
         classes: Classes,  # noqa: ARG002  # part of the contract
     ) -> Scores:
         """Return the absolute error of every row, in the unit of the target."""
-        _one_each(self.loss_name, scores, labels, n_scores=1)
+        one_each(self.loss_name, scores, labels, n_scores=1)
         return np.abs(scores[:, 0] - labels.astype(np.float64))
 
     def outputs(
@@ -266,7 +266,22 @@ class Regression:
         return {"value": scores[:, 0]}
 
 
-def _one_each(name: str, scores: Scores, labels: Labels, *, n_scores: int) -> None:
+def one_each(name: str, scores: Scores, labels: Labels, *, n_scores: int) -> None:
+    """Raise `Invalid` unless there are `n_scores` scores for each label.
+
+    Broadcasting would make a loss over the wrong rows look like a loss.
+
+    Parameters
+    ----------
+    name : str
+        Of the loss, for the message.
+    scores : ndarray
+        To be of shape (n_rows, n_scores).
+    labels : ndarray of shape (n_rows,)
+        Of the same rows.
+    n_scores : int
+        Columns that are due.
+    """
     if scores.shape != (len(labels), n_scores):
         raise Invalid(
             f"the loss {name!r}",
