@@ -21,8 +21,8 @@ from renewal.stats.betting import (
     betting_bounds,
     betting_confidence_sequence,
     betting_e_process,
-    closed_form_sequence,
 )
+from renewal.stats.closed_form import closed_form_sequence
 
 ALPHA = 0.05
 GOAL = math.log(1 / ALPHA)

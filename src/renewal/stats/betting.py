@@ -23,6 +23,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import optimize
 
 from renewal.core.errors import Invalid
 from renewal.stats.checked import Floats, check_share, finite_series
@@ -113,9 +114,9 @@ class Bettor:
         return np.asarray(np.logaddexp.reduce(capital, axis=0) - math.log(len(capital)))
 
     def _run(self, values: ArrayLike) -> tuple[Bettor, Floats]:
-        x = _scaled(values, self.lower, self.upper, who="Bettor")
+        x = scaled(values, self.lower, self.upper, who="Bettor")
         m = (self.m - self.lower) / (self.upper - self.lower)
-        plug_in, total, squares = _variance_bets(
+        plug_in, total, squares = variance_bets(
             x, self.tuned_for, n=self.n, total=self.total, squares=self.squares
         )
         if self.bets == "mixture":
@@ -212,7 +213,7 @@ def betting_bounds(
 
     Notes
     -----
-    Sorting and bisection: 20 ms for a million rows of -1, 0 and 1. Where the lower bound
+    Sorting and a dozen steps: 20 ms for a million rows of -1, 0 and 1. Where the lower bound
     lies, `betting_e_process` has just reached 1/alpha. Earlier bounds are not intersected.
 
     Examples
@@ -222,13 +223,21 @@ def betting_bounds(
     >>> [round(bound, 3) for bound in betting_bounds(d, 0.025, lower=-1.0)]
     [0.015, 0.062]
     """
+    turned = -np.asarray(values, dtype=np.float64)
+    return (
+        betting_bound(values, alpha, lower=lower, upper=upper, stake=stake),
+        -betting_bound(turned, alpha, lower=-upper, upper=-lower, stake=stake),
+    )
+
+
+def betting_bound(
+    values: ArrayLike, alpha: float, *, lower: float = 0.0, upper: float = 1.0, stake: float = 0.75
+) -> float:
+    """Return the lower one of `betting_bounds`; turn the values around for the upper."""
     check_share(alpha, who="betting_bounds", name="alpha")
     check_share(stake, who="betting_bounds", name="stake")
-    x, n = np.unique(_scaled(values, lower, upper, who="betting_bounds"), return_counts=True)
-    weights = n.astype(np.float64)
-    low = _least_mean(x, weights, alpha, stake)
-    high = 1.0 - _least_mean(1.0 - x, weights, alpha, stake)
-    return lower + (upper - lower) * low, lower + (upper - lower) * high
+    x, n = np.unique(scaled(values, lower, upper, who="betting_bounds"), return_counts=True)
+    return lower + (upper - lower) * _least_mean(x, n.astype(np.float64), alpha, stake)
 
 
 def betting_confidence_sequence(
@@ -270,7 +279,7 @@ def betting_confidence_sequence(
     """
     who = "betting_confidence_sequence"
     check_share(alpha, who=who, name="alpha")
-    x = _scaled(values, lower, upper, who=who)
+    x = scaled(values, lower, upper, who=who)
     sides = []
     for side in (x, 1.0 - x):
         refuted = np.zeros(x.size)
@@ -285,71 +294,7 @@ def betting_confidence_sequence(
     return lower + (upper - lower) * sides[0], upper - (upper - lower) * sides[1]
 
 
-def closed_form_sequence(
-    values: ArrayLike,
-    alpha: float,
-    *,
-    lower: float = 0.0,
-    upper: float = 1.0,
-    pays_for: Literal["variance", "range"] = "variance",
-) -> tuple[Floats, Floats]:
-    r"""Return bounds of the mean after each value without a search: wider, and O(n).
-
-    Around :math:`\sum \lambda_i x_i / \sum \lambda_i` the half width is :math:`(\ln(1/\alpha) +
-    \sum cost_i) / \sum \lambda_i`. `variance` (empirical Bernstein) takes the bets of `plug_in` cut
-    at 1/2 and :math:`cost_i = (x_i - \bar x_{i-1})^2 (-\ln(1 - \lambda_i) - \lambda_i)`; `range`
-    (Hoeffding) :math:`\lambda_t^2 = 8 \ln(1/\alpha) / (t \ln(1 + t))` cut at 1 and
-    :math:`cost_i = \lambda_i^2 / 8`, so its width is known before any value is seen.
-
-    Parameters
-    ----------
-    values : array_like, shape (n,)
-        Bounded values in the order in which they came.
-    alpha : float in (0, 1)
-        Error of each side, at all times together.
-    lower, upper : float, default 0 and 1
-        What no value can leave.
-    pays_for : {"variance", "range"}, default "variance"
-        Empirical Bernstein or Hoeffding.
-
-    Notes
-    -----
-    O(n), not intersected: under drift they hold for the mean with weights :math:`\lambda_i`.
-
-    Examples
-    --------
-    >>> x = [1, 0, 1, 1, 1, 0, 1, 1, 1, 1] * 20
-    >>> for pays_for in ("variance", "range"):
-    ...     low, high = closed_form_sequence(x, 0.025, pays_for=pays_for)
-    ...     print(round(float(low[-1]), 4), round(float(high[-1]), 4))
-    0.6948 0.898
-    0.6814 0.911
-
-    References
-    ----------
-    .. [1] Waudby-Smith and Ramdas (2024), proposition 1 and theorem 2. arXiv 2010.09686.
-    """
-    who = "closed_form_sequence"
-    check_share(alpha, who=who, name="alpha")
-    if pays_for not in {"variance", "range"}:
-        raise Invalid(who, needs="variance or range", came=f"{pays_for!r}", todo="Take one.")
-    x = _scaled(values, lower, upper, who=who)
-    t = np.arange(1, x.size + 1)
-    sides = []
-    for side in (x, 1.0 - x):
-        if pays_for == "variance":
-            stakes = np.minimum(_variance_bets(side, alpha)[0], 0.5)
-            before = np.concatenate([[0.0], np.cumsum(side)[:-1] / t[:-1]])
-            cost = (side - before) ** 2 * (-np.log1p(-stakes) - stakes)
-        else:
-            stakes = np.minimum(np.sqrt(-8.0 * math.log(alpha) / (t * np.log1p(t))), 1.0)
-            cost = stakes**2 / 8.0
-        bound = np.cumsum(stakes * side - cost) + math.log(alpha)
-        sides.append(np.clip(bound / np.cumsum(stakes), 0.0, 1.0))
-    return lower + (upper - lower) * sides[0], upper - (upper - lower) * sides[1]
-
-
-def _variance_bets(
+def variance_bets(
     x: Floats, level: float, *, n: int = 0, total: float = 0.0, squares: float = 0.0
 ) -> tuple[Floats, float, float]:
     """Return the bet before each value, and the sums of values and squares after the last."""
@@ -364,19 +309,25 @@ def _variance_bets(
 
 def _least_mean(x: Floats, weights: Floats, alpha: float, stake: float) -> float:
     """Return the largest mean that the mixture refutes, or 0."""
-    goal = math.log(_SHARES.size / alpha)
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        m = 0.5 * (low + high)
+    n = float(weights.sum())
+    mean = float(weights @ x) / n
+
+    def beyond(m: float) -> float:
         log_capital = np.log1p((_SHARES * stake)[:, None] * (x / m - 1.0)) @ weights
-        if float(np.logaddexp.reduce(log_capital)) > goal:
-            low = m
-        else:
-            high = m
-    return low
+        return float(np.logaddexp.reduce(log_capital)) - math.log(_SHARES.size / alpha)
+
+    # The observed mean is never refuted, and what lies a few standard errors below it is.
+    reach = math.sqrt(max(float(weights @ (x - mean) ** 2), 1e-12)) / n * 4.0
+    low = mean
+    while low > 1e-12:
+        low = max(low - reach, 1e-12)
+        if beyond(low) > 0.0:
+            return float(optimize.brentq(beyond, low, mean, xtol=1e-15, rtol=1e-14))
+        reach *= 2.0
+    return 0.0
 
 
-def _scaled(values: ArrayLike, lower: float, upper: float, *, who: str) -> Floats:
+def scaled(values: ArrayLike, lower: float, upper: float, *, who: str) -> Floats:
     """Return values as shares of the range, refusing those that leave it."""
     _check_bounds(lower, upper, who=who)
     series = finite_series(values, who=who)
