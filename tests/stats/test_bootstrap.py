@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from renewal.core.errors import Invalid
 from renewal.stats.bootstrap import Bootstrapped, bootstrap_totals, bootstrap_weights
-from renewal.stats.paired import effective_n, paired_mean
+from renewal.stats.paired import PRIOR_BLOCKS, effective_n, paired_mean
 
 ALPHA = 0.05
 Floats = NDArray[np.float64]
@@ -118,7 +118,9 @@ def test_blocks_that_resemble_their_neighbors_widen_the_error_like_the_paired_me
     """Each value shares four of five parts with the next; 20,000 replicates, tolerance 2%."""
     values = np.convolve(np.random.default_rng(8).normal(size=104), np.ones(5), "valid")
     samples = bootstrap_totals(values[:, None], n_boot=20_000)[:, 0] / 100
-    found = Bootstrapped(float(values.mean()), samples, 100, effective_n(values))
+    found = Bootstrapped(
+        float(values.mean()), samples, 100, effective_n(values, prior_blocks=PRIOR_BLOCKS)
+    )
     oracle = paired_mean(values)
     assert oracle.n_effective < 50
     assert found.se == pytest.approx(oracle.se, rel=0.02)
