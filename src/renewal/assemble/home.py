@@ -137,7 +137,8 @@ class Home:
             In the registry.
         **declared
             Fields of `ModelSpec`: ``task``, ``target``, ``key``, ``time``, ``group``,
-            ``block``, ``sticky``, ``label_delay``. Durations may be text, such as ``"1d"``.
+            ``block``, ``sticky``, ``label_delay``, ``attributes``. Durations may be text,
+            such as ``"1d"``; attributes a list, or text with commas between the names.
 
         Returns
         -------
@@ -302,6 +303,10 @@ def _spec(name: str, declared: dict[str, Any]) -> ModelSpec:
     block = values.get("block")
     if isinstance(block, str) and block[:1].isdigit():
         values["block"] = parse_duration(block)
+    attributes = values.get("attributes") or ()
+    if isinstance(attributes, str):
+        attributes = [each.strip() for each in attributes.split(",")]
+    values["attributes"] = tuple(attributes)
     return ModelSpec(name, **values)
 
 

@@ -67,16 +67,17 @@ def given_rows(home: Home, spec: ModelSpec, table: pa.Table, *, who: str) -> Row
             todo="Add it, or declare another target.",
         )
     inputs = table.select([name for name in table.column_names if name not in spec.not_inputs])
-    stored = home.feed(spec.name).signature()
-    features = conform(inputs, stored or signature_of(inputs), who=who)
+    feed = home.feed(spec.name)
+    features = conform(inputs, feed.signature() or signature_of(inputs), who=who)
     now_us = to_us(home.clock.now())
-    stamped = stamp_table(table, features, spec, arrived_us=now_us, who=who)
+    known = feed.attributes()
+    stamped = stamp_table(table, features, spec, arrived_us=now_us, known=known, who=who)
     regression = spec.task == "regression"
     column = label_column(table[spec.target], regression=regression, stored=None, who=who)
     label = column.cast(pa.float64()).to_numpy(False) if regression else objects(column)
     has_label = np.asarray(pc.is_valid(column))
     arrived_us = np.where(has_label, now_us, NEVER_US)
-    rows = to_rows(stamped, label, arrived_us).labelled()
+    rows = to_rows(stamped, label, arrived_us, attributes=spec.attributes).labelled()
     if not len(rows):
         raise Invalid(who, needs="rows with a label", came="none", todo="Wait for labels.")
     return rows

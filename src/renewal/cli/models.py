@@ -83,6 +83,10 @@ def train(
     group: Annotated[str | None, typer.Option(help="The column that fixes a row's role.")] = None,
     block: Annotated[str | None, typer.Option(help="Unit of evidence: 1d, or a column.")] = None,
     sticky: Annotated[str | None, typer.Option(help="The column that splits traffic.")] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(help="A column for slices and groups that is no input; repeat it."),
+    ] = None,
     label_delay: Annotated[str, typer.Option(help="How late labels usually are.")] = "0s",
     seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
     who: WhoOption = None,
@@ -101,6 +105,7 @@ def train(
             "group": group,
             "block": block,
             "sticky": sticky,
+            "attributes": tuple(attribute or ()) or None,
         }.items()
         if value is not None
     }

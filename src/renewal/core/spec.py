@@ -71,10 +71,20 @@ class ModelSpec:
         The column by which traffic is split; None: the key.
     label_delay : timedelta, default 0
         How long after the event its label usually arrives; the gate's embargo.
+    attributes : tuple of str, default ()
+        Columns that are kept beside the rows for slices and groups, such as ``sex``, which
+        the guards may need and the model must not see.
 
     Notes
     -----
-    `key`, `time`, `target`, `group` and `sticky` columns are not inputs of the model.
+    `key`, `time`, `target`, `group`, `sticky` and `attributes` columns are not inputs of the
+    model.
+
+    Examples
+    --------
+    >>> spec = ModelSpec("loans", "binary", "repaid", key="loan", attributes=("sex",))
+    >>> sorted(spec.not_inputs)
+    ['loan', 'repaid', 'sex']
     """
 
     name: str
@@ -86,9 +96,10 @@ class ModelSpec:
     block: timedelta | str | None = None
     sticky: str | None = None
     label_delay: timedelta = timedelta(0)
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a name that could not be part of a path or a URL."""
+        """Refuse a name that could not be part of a URL, and a column with two meanings."""
         if not _NAME.fullmatch(self.name):
             raise Invalid(
                 "ModelSpec",
@@ -96,10 +107,23 @@ class ModelSpec:
                 came=repr(self.name),
                 todo="Choose a plain name; it is part of paths and URLs.",
             )
+        own = set(self.attributes)
+        if "" in own or len(own) < len(self.attributes) or own & self._roles:
+            raise Invalid(
+                "ModelSpec",
+                needs="attributes that are columns, each once and of no other meaning",
+                came=repr(self.attributes),
+                todo="Leave out the key, time, target, group, sticky and block columns; "
+                "copy a column that is needed as both.",
+            )
 
     @property
     def not_inputs(self) -> frozenset[str]:
         """Columns of the user's tables that are never inputs of the model."""
+        return self._roles | frozenset(self.attributes)
+
+    @property
+    def _roles(self) -> frozenset[str]:
         block = self.block if isinstance(self.block, str) else None
         named = (self.key, self.time, self.target, self.group, self.sticky, block)
         return frozenset(name for name in named if name is not None)

@@ -25,6 +25,8 @@ ARRIVED_AT = "renewal_arrived_at"
 BLOCK = "renewal_block"
 ORDER = "renewal_order"
 LABEL = "renewal_label"
+ATTRIBUTE = "renewal_attribute_"
+"""What stands before the name of an attribute in the rows table."""
 
 INSTANT = pa.timestamp("us", "UTC")
 

@@ -16,6 +16,7 @@ from renewal.core.clock import Clock, aware, to_us
 from renewal.core.errors import Invalid
 from renewal.core.spec import ModelSpec, Signature
 from renewal.core.version import Snapshot
+from renewal.data.attributes import attributes_in
 from renewal.data.columns import (
     ARRIVED_AT,
     EVENT_AT,
@@ -100,7 +101,8 @@ class Feed:
         ----------
         data : table
             The input columns and the columns that the spec names; the target may be absent
-            or null (the label comes later). The first rows fix names and types.
+            or null (the label comes later), an attribute may be null. The first rows fix
+            names and types.
         arrived_at : datetime or None
             When they came; None: now.
 
@@ -205,6 +207,7 @@ class Feed:
             (self._labels, self._labels.view(None if snapshot is None else snapshot.labels)),
             Window(since_us, until_us, arrived_until_us),
             regression=self._is_regression,
+            attributes=self.spec.attributes,
         )
         return rows if labelled is None else rows.take(rows.has_label == labelled)
 
@@ -290,6 +293,11 @@ class Feed:
         view = self._rows.view()
         return None if view is None else inputs_of(view.schema)
 
+    def attributes(self) -> Signature | None:
+        """Return the attributes that the feed has values of; None before the first rows."""
+        view = self._rows.view()
+        return None if view is None else attributes_in(view.schema)
+
     def newest_event_us(self) -> int | None:
         """Return the newest event time, microseconds since 1970; None without rows.
 
@@ -360,7 +368,8 @@ class Feed:
         inputs = [name for name in table.column_names if name not in self.spec.not_inputs]
         features = table.select(inputs)
         features = conform(features, self.signature() or signature_of(features), who=who)
-        return stamp_table(table, features, self.spec, arrived_us=at_us, who=who)
+        known = self.attributes()
+        return stamp_table(table, features, self.spec, arrived_us=at_us, known=known, who=who)
 
     def _label_type(self) -> pa.DataType | None:
         view = self._labels.view()

@@ -225,7 +225,7 @@ def _check_names(names: list[str], signature: Signature, who: str) -> None:
                 who,
                 needs=f"only the columns {', '.join(signature.names)}",
                 came=f"the unknown column {name!r}",
-                todo="Drop it, or declare it as the model's time, key, group or sticky column.",
+                todo="Drop it, or declare it as the model's time, key, group, sticky or attribute.",
                 column=name,
             )
 

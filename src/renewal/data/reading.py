@@ -70,6 +70,7 @@ def read_rows(
     window: Window,
     *,
     regression: bool,
+    attributes: tuple[str, ...] = (),
 ) -> Rows:
     """Read the rows of a window with their labels, in the order of event time.
 
@@ -81,6 +82,8 @@ def read_rows(
         Which rows.
     regression : bool
         Whether labels are numbers or classes.
+    attributes : tuple of str, default ()
+        Those that the spec declares.
 
     Notes
     -----
@@ -92,7 +95,8 @@ def read_rows(
     found = None if view is None else table.read(view, view.schema.names, window.bounds)
     if view is None or found is None:
         empty = rows_schema(Signature(())).empty_table()
-        return to_rows(empty, *join_newest(None, np.empty(0, np.uint64), regression=regression))
+        nothing = join_newest(None, np.empty(0, np.uint64), regression=regression)
+        return to_rows(empty, *nothing, attributes=attributes)
     which = newest(*_identity(found))
     which = which[~_outdated(table, view, found.select(_IDENTITY).take(pa.array(which)), window)]
     event_us, order = int64s(found[EVENT_AT])[which], int64s(found[ORDER])[which]
@@ -103,7 +107,8 @@ def read_rows(
     )
     label, label_us = join_newest(records, hashes(found[KEY_HASH])[which], regression=regression)
     in_order = len(which) == found.num_rows and bool((np.diff(which) == 1).all())
-    return to_rows(found if in_order else found.take(pa.array(which)), label, label_us)
+    kept = found if in_order else found.take(pa.array(which))
+    return to_rows(kept, label, label_us, attributes=attributes)
 
 
 def stored_among(table: AppendTable, key_hash: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

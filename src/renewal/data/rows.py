@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from renewal.data.attributes import attributes_beside
 from renewal.data.columns import (
     ARRIVED_AT,
     BLOCK,
@@ -50,6 +52,9 @@ class Rows:
     block : int64 array, shape (n,)
         The unit of independent evidence: event time divided by the block length, or the
         hash of the block column or group. Equal number, same block.
+    attributes : pyarrow.Table or None, default None
+        The declared attributes, n rows, for slices and groups and never for a model; nulls
+        where a row came without. None: none is declared.
     """
 
     features: pa.Table
@@ -62,6 +67,7 @@ class Rows:
     label: npt.NDArray[Any] | None
     label_arrived_us: npt.NDArray[np.int64]
     block: npt.NDArray[np.int64]
+    attributes: pa.Table | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -72,6 +78,17 @@ class Rows:
         """Which rows have a label, shape (n,)."""
         return np.asarray(self.label_arrived_us != NEVER_US, np.bool_)
 
+    @property
+    def described(self) -> pa.Table:
+        """Features and attributes as one table: what slices and groups may be cut by.
+
+        A model is never given it: its inputs are `features`.
+        """
+        if self.attributes is None:
+            return self.features
+        names = [*self.features.column_names, *self.attributes.column_names]
+        return pa.table([*self.features.columns, *self.attributes.columns], names=names)
+
     def take(self, which: npt.NDArray[Any]) -> Rows:
         """Return some of the rows.
 
@@ -81,8 +98,9 @@ class Rows:
             A mask, or row numbers in the order wanted.
         """
         at = np.flatnonzero(which) if which.dtype == np.bool_ else which
+        places = pa.array(at, pa.int64())
         return Rows(
-            features=self.features.take(pa.array(at, pa.int64())),
+            features=self.features.take(places),
             key=self.key[at],
             key_hash=self.key_hash[at],
             group_hash=self.group_hash[at],
@@ -92,6 +110,7 @@ class Rows:
             label=None if self.label is None else self.label[at],
             label_arrived_us=self.label_arrived_us[at],
             block=self.block[at],
+            attributes=None if self.attributes is None else self.attributes.take(places),
         )
 
     def labelled(self) -> Rows:
@@ -104,17 +123,21 @@ def to_rows(
     stamped: pa.Table,
     label: npt.NDArray[Any] | None = None,
     label_arrived_us: npt.NDArray[np.int64] | None = None,
+    *,
+    attributes: Sequence[str] = (),
 ) -> Rows:
     """Return stamped rows (`renewal.data.stamp`) as `Rows`, with labels where they are given.
 
     Parameters
     ----------
     stamped : pyarrow.Table
-        With the schema `renewal.data.columns.rows_schema`, n rows.
+        With the schema `renewal.data.columns.rows_schema`, and attributes, n rows.
     label : array of shape (n,) or None
         As in `Rows`.
     label_arrived_us : int64 array of shape (n,) or None
         As in `Rows`; None: no label has arrived.
+    attributes : sequence of str, default ()
+        Those that the spec declares; null where the rows have no such column.
 
     Examples
     --------
@@ -142,6 +165,7 @@ def to_rows(
             np.full(n_rows, NEVER_US) if label_arrived_us is None else label_arrived_us
         ),
         block=int64s(stamped.column(BLOCK)),
+        attributes=attributes_beside(stamped, attributes),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a feed notes beside the features of a row: key, group, block, sticky and times."""
+"""What a feed notes beside the features of a row: key, group, block, sticky, times, attributes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from renewal.core.errors import Invalid
-from renewal.core.spec import ModelSpec
+from renewal.core.spec import ModelSpec, Signature
+from renewal.data.attributes import attributes_of
 from renewal.data.columns import (
     ARRIVED_AT,
     BLOCK,
@@ -110,34 +111,49 @@ def stamp(
 
 
 def stamp_table(
-    table: pa.Table, features: pa.Table, spec: ModelSpec, *, arrived_us: int, who: str
+    table: pa.Table,
+    features: pa.Table,
+    spec: ModelSpec,
+    *,
+    arrived_us: int,
+    known: Signature | None = None,
+    who: str,
 ) -> pa.Table:
     """Stamp the rows of a user's table, reading the columns that the spec names.
 
     Parameters
     ----------
     table : pyarrow.Table
-        As it came, with the key, time, group, sticky and block columns of the spec.
+        As it came, with the key, time, group, sticky, block and attribute columns of the spec.
     features : pyarrow.Table
         Its input columns, conformed.
     spec : ModelSpec
         Names the columns.
     arrived_us : int, microseconds since 1970
         When the rows came.
+    known : Signature or None
+        The attributes that the feed keeps (`renewal.data.attributes.attributes_in`).
     who : str
         The verb that asks, for messages.
+
+    Returns
+    -------
+    pyarrow.Table
+        With the schema `renewal.data.columns.rows_schema`, and the attributes after it.
 
     Raises
     ------
     Invalid
-        On a missing column, a null in one of them, or a time without a zone.
+        On a missing column, a null in one of them (attributes may have some), a time without
+        a zone, or an attribute of another type than before.
     """
 
     def column(name: str | None, use: str) -> pa.ChunkedArray | None:
         return None if name is None else require_column(table, name, who=who, use=use)
 
     time = column(spec.time, "time")
-    return stamp(
+    attributes = attributes_of(table, spec, known=known, who=who)
+    stamped = stamp(
         features,
         spec,
         arrived_us=arrived_us,
@@ -148,6 +164,9 @@ def stamp_table(
         event_us=None if time is None else instants_of(time, str(spec.time), who=who),
         who=who,
     )
+    for name in attributes.column_names:
+        stamped = stamped.append_column(name, attributes.column(name))
+    return stamped
 
 
 def instants_of(
