@@ -1,11 +1,67 @@
-"""A verdict: what the gate says of a candidate, with its evidence."""
+"""A verdict: what the gate says of a candidate, clause by clause, with its evidence."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Outcome = Literal["accept", "reject", "undecided"]
+Claim = Literal["superior", "better_by", "no_worse"]
+Kind = Literal["must_prove", "veto_if_shown"]
+State = Literal["holds", "fails", "cannot_tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One thing that was asked of a candidate, and what the evidence says of it.
+
+    Parameters
+    ----------
+    name : str
+        What was asked, such as ``superior(log_loss)`` or ``slice origin=JFK``.
+    kind : {"must_prove", "veto_if_shown"}
+        A ``must_prove`` clause has to hold; a ``veto_if_shown`` clause must not fail.
+    state : {"holds", "fails", "cannot_tell"}
+        ``must_prove``: proved, refuted, or neither yet. ``veto_if_shown``: harm beyond the
+        bound is excluded, is shown, or neither. "Cannot tell" is never a pass.
+    value, lower, upper : float
+        Estimate with its one-sided bounds, each at `alpha`; NaN where nothing can be said.
+        Gains are positive where the candidate is better, harms where it is worse.
+    bound : float
+        What the estimate is held against, in the same unit.
+    n_rows, n_blocks : int
+        Evidence behind it.
+    n_effective : float
+        Blocks after their dependence is paid for.
+    alpha : float
+        Error spent on it.
+    p_value : float
+        One-sided, of the hypothesis that the clause sets out to refute; of a veto after Holm.
+    e_value : float
+        Evidence against the same hypothesis; NaN where only a p-value exists.
+    method : str
+        The test, such as ``paired t on blocks`` or ``DeLong``.
+    sentence : str
+        The same in one plain sentence.
+    """
+
+    name: str
+    kind: Kind
+    state: State
+    value: float
+    lower: float
+    upper: float
+    bound: float
+    n_rows: int
+    n_blocks: int
+    n_effective: float
+    alpha: float
+    p_value: float
+    e_value: float
+    method: str
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +78,10 @@ class Verdict:
         undecided: neither, go on.
     candidate, baseline : str
         Version ids.
-    claim : {"superior", "no_worse"}
-        What was to be proved.
+    claim : {"superior", "better_by", "no_worse"}
+        What was to be proved: the first of the policy's ``must_prove``.
     loss : str
-        Name of the loss, such as ``log_loss``.
+        Name of the loss, or of the metric that the claim is about, such as ``log_loss``.
     gain, lower, upper : float
         Estimate and one-sided bounds, each at `alpha`; NaN where nothing can be said.
     margin, smallest_gain : float
@@ -46,12 +102,28 @@ class Verdict:
         One plain sentence.
     next_action : str
         What to do now: ``roll out``, ``wait for 9 more blocks``, ``try another strategy``.
+    clauses : tuple of Clause
+        Everything that was asked, the headline claim first.
+    e_value : float
+        The smallest of the ``must_prove`` clauses: what enters the ledger of the model.
+    threshold : float
+        What the e-value must reach: one over the level that the ledger granted.
+    number : int
+        Which claim of this model's life it is, from 1; 0 where no claim was opened.
+    seed : int
+        Of resampling and perturbation.
+    missing_blocks, missing_rows : int or None
+        What an acceptance would still take, where that is known.
+    missing_until_us : int or None
+        When it will be there at the present rate of arrival, microseconds since 1970.
+    asked : mapping
+        The options of the gate under which it was judged, as JSON values: what a replay needs.
     """
 
     outcome: Outcome
     candidate: str
     baseline: str
-    claim: Literal["superior", "no_worse"]
+    claim: Claim
     loss: str
     gain: float
     lower: float
@@ -68,6 +140,15 @@ class Verdict:
     judged_until_us: int
     reason: str
     next_action: str
+    clauses: tuple[Clause, ...] = ()
+    e_value: float = 1.0
+    threshold: float = math.inf
+    number: int = 0
+    seed: int = 0
+    missing_blocks: int | None = None
+    missing_rows: int | None = None
+    missing_until_us: int | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Say it in one line."""

@@ -248,7 +248,11 @@ def _drawn(counts: Counts, n_boot: int, seed: int) -> NDArray[np.float64]:
     """Return the totals of blocks drawn again, shape (n_boot, ...); none of fewer than two."""
     flat = counts.reshape(len(counts), math.prod(counts.shape[1:]))
     can_draw = len(counts) >= 2 and flat.size > 0
-    drawn = bootstrap_totals(flat, n_boot=n_boot, seed=seed) if can_draw else flat[:0]
+    drawn = (
+        bootstrap_totals(flat, n_boot=n_boot, seed=seed)
+        if can_draw
+        else np.empty((0, flat.shape[1]))
+    )
     return drawn.reshape(len(drawn), *counts.shape[1:])
 
 

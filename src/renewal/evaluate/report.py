@@ -1,151 +1,318 @@
-"""A report: two versions on the same rows, the difference of their losses block by block."""
+"""A report: any number of versions on the same rows, row by row and block by block."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from renewal.core.errors import Invalid
 from renewal.data.rows import Rows
+from renewal.evaluate.blocks import Blocks, blocks_of
+from renewal.evaluate.cost import Cost
 from renewal.evaluate.metrics import metrics
+from renewal.evaluate.series import Series
 from renewal.models.labels import Labels
 from renewal.models.task import Classes, Scores, Task
 
 Ints = NDArray[np.int64]
 
-_HOUR_US = 3_600_000_000
-_UNITS = {"hour": _HOUR_US, "day": 24 * _HOUR_US, "week": 7 * 24 * _HOUR_US}
 
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What was measured on one version.
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What one version says of the rows of a report.
 
     Parameters
     ----------
     version_id : str
         Which.
-    metrics : mapping of str to float
-        By name, NaN where undefined.
-    mean_loss : float
-        Mean over all rows, in the unit of the loss.
+    scores : float64 array, shape (n_rows, n_scores)
+        In the order of the rows.
+    classes : tuple
+        What the columns mean; empty for a regression.
+    name : str, default ""
+        Its short name, such as ``v3``, for people.
+    form : str, default "native"
+        In which it ran: ``native`` or ``onnx``.
     """
 
     version_id: str
+    scores: Scores
+    classes: Classes
+    name: str = ""
+    form: str = "native"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What was measured on one version.
+
+    Parameters
+    ----------
+    scored : Scored
+        The version and its scores.
+    losses : float64 array, shape (n_rows,)
+        The task's loss of each row.
+    metrics : mapping of str to float
+        By name, NaN where undefined.
+    """
+
+    scored: Scored
+    losses: Scores
     metrics: Mapping[str, float]
-    mean_loss: float
+
+    @property
+    def version_id(self) -> str:
+        """Which version was measured, by its id in the registry."""
+        return self.scored.version_id
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean over all rows, in the unit of the loss."""
+        return float(np.mean(self.losses))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """Two versions on the same rows.
-
-    Parameters
-    ----------
-    baseline, candidate : Measured
-        The two.
-    loss : str
-        Name of the loss that decides.
-    blocks : int64 array, shape (n_blocks,)
-        Ids of the units of independent evidence, by the time of their first row.
-    n_block_rows : int64 array, shape (n_blocks,)
-        Rows of each.
-    gains : float64 array, shape (n_blocks,)
-        Mean baseline loss minus candidate loss of each; positive: the candidate is better.
-    n_rows, n_seen : int
-        Rows compared, and rows set aside because one of the two had trained on them.
-    judged_from_us, judged_until_us : int
-        Event time of the first and last row, microseconds since 1970.
-    unit : str, default "block"
-        What a block is, in words: hour, day or week where blocks are these.
-    """
-
-    baseline: Measured
-    candidate: Measured
-    loss: str
-    blocks: Ints
-    n_block_rows: Ints
-    gains: Scores
-    n_rows: int
-    n_seen: int
-    judged_from_us: int
-    judged_until_us: int
-    unit: str = "block"
-
-
-def compare(
-    task: Task,
-    rows: Rows,
-    *,
-    baseline: tuple[str, Scores, Classes],
-    candidate: tuple[str, Scores, Classes],
-    n_seen: int = 0,
-) -> Report:
-    """Measure two versions on the same rows and pair their losses.
-
-    Both losses of a row are taken before anything is averaged, so what makes a row hard for
-    everybody cancels out. Each version's scores are read by its own classes: they may come
-    in another order, or miss a class, which then costs the most a row can cost.
+    """Versions on the same rows.
 
     Parameters
     ----------
     task : Task
         Its loss decides, its metrics are shown.
     rows : Rows
-        Labelled, at least one, unseen by both (`renewal.evaluate.unseen`).
-    baseline, candidate : tuple of (version id, scores, classes)
-        Scores as float64, shape (n_rows, n_scores), and what their columns mean.
+        Labelled and unseen by every version, at least one.
+    labels : array, shape (n_rows,)
+        As `Task.labels` returns them.
+    versions : tuple of Measured
+        In the order in which they were asked for.
+    blocks : Blocks
+        The units of evidence.
+    n_seen : int, default 0
+        Rows set aside: a version had trained on them, or an earlier verdict has used them.
+    notes : tuple of str
+        What a reader must know, such as a class that one version does not know.
+    costs : mapping of str to Cost
+        Latency, bytes and memory by version id; empty where nobody asked for them.
+    """
+
+    task: Task
+    rows: Rows
+    labels: Labels
+    versions: tuple[Measured, ...]
+    blocks: Blocks
+    n_seen: int = 0
+    notes: tuple[str, ...] = ()
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows on which every version was scored."""
+        return len(self.rows)
+
+    def since(self, event_us: int) -> Report | None:
+        """Return the report on the rows from an instant on; None where there is none.
+
+        Parameters
+        ----------
+        event_us : int
+            Event time, microseconds since 1970; that instant included.
+        """
+        kept = self.rows.event_us >= event_us
+        if kept.all():
+            return self
+        if not kept.any():
+            return None
+        rows, at = self.rows.take(kept), self.blocks.at[kept]
+        ids, place, counts = np.unique(at, return_inverse=True, return_counts=True)
+        labels = self.labels[kept]
+        scored = [replace(each.scored, scores=each.scored.scores[kept]) for each in self.versions]
+        measured = [
+            Measured(
+                each,
+                old.losses[kept],
+                metrics(self.task, each.scores, labels, each.classes),
+            )
+            for each, old in zip(scored, self.versions, strict=True)
+        ]
+        blocks = replace(
+            self.blocks, ids=self.blocks.ids[ids], at=place, n_rows=counts.astype(np.int64)
+        )
+        return replace(self, rows=rows, labels=labels, versions=tuple(measured), blocks=blocks)
+
+    def of(self, version_id: str) -> Measured:
+        """Return what was measured on one version.
+
+        Raises
+        ------
+        Invalid
+            When it is not in the report.
+        """
+        for each in self.versions:
+            if each.version_id == version_id:
+                return each
+        raise Invalid(
+            "Report.of",
+            needs=f"one of its {len(self.versions)} versions",
+            came=repr(version_id),
+            todo="Evaluate this version on the same rows.",
+        )
+
+    def series(
+        self,
+        metric: str,
+        versions: tuple[str, str],
+        gains: Scores,
+        *,
+        values: tuple[float, float],
+        is_weighted: bool = True,
+        reach: float = math.inf,
+    ) -> Series:
+        """Return gains by block as a series; blocks whose gain is NaN are left out.
+
+        Parameters
+        ----------
+        metric : str
+            Its name.
+        versions : tuple of (candidate id, baseline id)
+            The pair.
+        gains : float64 array, shape (n_blocks,)
+            Positive where the candidate is better.
+        values : tuple of (candidate, baseline)
+            The metric over all rows.
+        is_weighted, reach
+            As in `Series`.
+        """
+        defined = ~np.isnan(gains)
+        blocks = self.blocks
+        return Series(
+            metric=metric,
+            baseline=versions[1],
+            candidate=versions[0],
+            baseline_value=values[1],
+            candidate_value=values[0],
+            unit=blocks.unit,
+            blocks=blocks.ids[defined],
+            n_block_rows=blocks.n_rows[defined],
+            gains=gains[defined],
+            from_us=int(self.rows.event_us.min()),
+            until_us=int(self.rows.event_us.max()),
+            n_seen=self.n_seen,
+            has_groups=bool((blocks.n_rows > 1).any()),
+            is_ordered=blocks.is_ordered,
+            is_weighted=is_weighted,
+            reach=reach,
+        )
+
+
+def evaluate(
+    task: Task,
+    rows: Rows,
+    scored: Sequence[Scored],
+    *,
+    n_seen: int = 0,
+    block_us: int | None = None,
+    is_timed: bool = False,
+) -> Report:
+    """Measure versions on the same rows.
+
+    Each version's scores are read by its own classes: they may come in another order, or
+    miss a class, which then costs the most a row can cost and is noted.
+
+    Parameters
+    ----------
+    task : Task
+        Its loss decides, its metrics are shown.
+    rows : Rows
+        Labelled, at least one, unseen by every version (`renewal.evaluate.unseen`).
+    scored : sequence of Scored
+        At least one version, none twice.
     n_seen : int, default 0
         Rows that were set aside before.
+    block_us : int or None, microseconds, default None
+        Length of a block of event time; None: the blocks that the rows carry.
+    is_timed : bool, default False
+        Whether event times are real, so that blocks are in order whatever they are.
 
     Returns
     -------
     Report
-        Blocks in the order of their first row's event time.
+        Pure values; nothing was stored.
 
     Raises
     ------
     Invalid
-        When a row has no label, there is no row, or scores are not finite or of another
-        length; the message names the version.
+        When a row has no label, there is no row, a version comes twice, or scores or their
+        losses are not finite or of another shape; `fields["version_id"]` names the version.
     """
     labels = _labels(task, rows)
-    losses = []
-    measured = []
-    for version_id, scores, classes in (baseline, candidate):
-        _check_scores(version_id, scores, len(rows))
-        loss = task.loss(scores, labels, classes)
-        losses.append(loss)
-        found = metrics(task, scores, labels, classes)
-        measured.append(Measured(version_id, found, float(np.mean(loss))))
-    blocks, counts, gains = _by_block(rows, losses[0] - losses[1])
+    _check_versions(scored, len(rows))
+    measured = tuple(
+        Measured(
+            each,
+            _losses(task, each, labels),
+            metrics(task, each.scores, labels, each.classes),
+        )
+        for each in scored
+    )
     return Report(
-        baseline=measured[0],
-        candidate=measured[1],
-        loss=task.loss_name,
-        blocks=blocks,
-        n_block_rows=counts,
-        gains=gains,
-        n_rows=len(rows),
+        task=task,
+        rows=rows,
+        labels=labels,
+        versions=measured,
+        blocks=blocks_of(rows, block_us, is_timed=is_timed),
         n_seen=n_seen,
-        judged_from_us=int(rows.event_us.min()),
-        judged_until_us=int(rows.event_us.max()),
-        unit=_unit(rows),
+        notes=tuple(_class_notes(scored, labels)),
     )
 
 
 def _labels(task: Task, rows: Rows) -> Labels:
     if len(rows) == 0 or rows.label is None:
         raise Invalid(
-            "compare",
+            "evaluate",
             needs="at least one labelled row",
             came="no row" if len(rows) == 0 else "rows that were read without labels",
             todo="Read rows with labelled=True and keep those that are unseen.",
         )
-    return task.labels(rows.label, who="compare")
+    return task.labels(rows.label, who="evaluate")
+
+
+def _check_versions(scored: Sequence[Scored], n_rows: int) -> None:
+    ids = [each.version_id for each in scored]
+    if not ids or len(set(ids)) < len(ids):
+        raise Invalid(
+            "evaluate",
+            needs="at least one version, none of them twice",
+            came=", ".join(ids) or "none",
+            todo="Name each version once.",
+        )
+    for each in scored:
+        _check_scores(each.version_id, each.scores, n_rows)
+
+
+def _losses(task: Task, scored: Scored, labels: Labels) -> Scores:
+    """Return the loss of each row; whatever a task says against scores names their version."""
+    try:
+        losses = task.loss(scored.scores, labels, scored.classes)
+    except Invalid as error:
+        fields = {**error.fields, "version_id": scored.version_id}
+        raise Invalid(
+            error.who, needs=error.needs, came=error.came, todo=error.todo, **fields
+        ) from error
+    n_bad = int(np.count_nonzero(~np.isfinite(losses)))
+    if n_bad:
+        # A block without a loss would be left out of the comparison, in its favor.
+        raise Invalid(
+            "evaluate",
+            needs=f"a finite {task.loss_name} of each row from version {scored.version_id}",
+            came=f"{n_bad:,} of {len(losses):,} rows whose loss is NaN or infinite",
+            todo="See what this version answers on these rows, and how the task scores it.",
+            version_id=scored.version_id,
+        )
+    return losses
 
 
 def _check_scores(version_id: str, scores: Scores, n_rows: int) -> None:
@@ -157,10 +324,10 @@ def _check_scores(version_id: str, scores: Scores, n_rows: int) -> None:
     came = (
         f"{n_bad:,} of {n_rows:,} rows with NaN or infinite scores"
         if n_bad
-        else (f"scores of shape {scores.shape} for {n_rows:,} rows")
+        else f"scores of shape {scores.shape} for {n_rows:,} rows"
     )
     raise Invalid(
-        "compare",
+        "evaluate",
         needs=f"one row of finite scores for each row from version {version_id}",
         came=came,
         todo="See what this version answers on these rows; it must not go live like this.",
@@ -168,19 +335,17 @@ def _check_scores(version_id: str, scores: Scores, n_rows: int) -> None:
     )
 
 
-def _by_block(rows: Rows, gain: Scores) -> tuple[Ints, Ints, Scores]:
-    """Average the gain of each block; order blocks by when they began."""
-    blocks, at, counts = np.unique(rows.block, return_inverse=True, return_counts=True)
-    sums = np.bincount(at, weights=gain, minlength=len(blocks))
-    began_us = np.full(len(blocks), np.iinfo(np.int64).max)
-    np.minimum.at(began_us, at, rows.event_us)
-    order = np.argsort(began_us, kind="stable")
-    return blocks[order], counts[order].astype(np.int64), (sums / counts)[order]
-
-
-def _unit(rows: Rows) -> str:
-    """Name the block where it is a common stretch of time."""
-    for name, length_us in _UNITS.items():
-        if np.array_equal(rows.block, rows.event_us // length_us):
-            return name
-    return "block"
+def _class_notes(scored: Sequence[Scored], labels: Labels) -> list[str]:
+    """Say which versions do not know a class of these rows, or know other classes."""
+    if not scored[0].classes:
+        return []
+    found = set(labels.tolist())
+    notes = []
+    for each in scored:
+        unknown = sorted(found - set(each.classes), key=str)
+        if unknown:
+            shown = ", ".join(map(repr, unknown[:5]))
+            notes.append(f"{each.name or each.version_id[:12]} does not know the class {shown}")
+    if len({frozenset(each.classes) for each in scored}) > 1:
+        notes.append("the versions tell different sets of classes apart")
+    return notes

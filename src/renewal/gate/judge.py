@@ -1,4 +1,4 @@
-"""The two looks of the gate: once at what is there, then on and on over what is new.
+"""The verdict: every claim proved, no harm shown, within errors that were fixed before.
 
 Evidence is counted in blocks. Rows of one day err together, and a test that took them for
 independent called every third of two equal models the better one.
@@ -7,163 +7,307 @@ independent called every third of two equal models the better one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from renewal.core.verdict import Outcome, Verdict
-from renewal.evaluate.report import Report
+from renewal.core.clock import from_us
+from renewal.core.verdict import Clause, Outcome, Verdict
+from renewal.evaluate.series import Series
+from renewal.gate.claims import Proof
 from renewal.gate.options import GateOptions
-from renewal.gate.wording import next_action, reason
-from renewal.stats.anytime import confidence_sequence
-from renewal.stats.paired import PairedMean, paired_mean
+from renewal.gate.proving import Estimate, levels_of, lines_of, prove
+from renewal.gate.waiting import Missing, is_futile, longest, missing
+from renewal.gate.wording import Telling, counted, sentence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """The evidence for one claim.
+
+    Parameters
+    ----------
+    proof : Proof
+        The claim.
+    series : Series
+        By block.
+    estimate : Estimate
+        Of that series.
+    higher_is_better : bool, default False
+        Whether its metric grows with quality.
+    """
+
+    proof: Proof
+    series: Series
+    estimate: Estimate
+    higher_is_better: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """The two lines that a gain is held against, in the unit of the loss.
+class Grant:
+    """What the life of the model leaves to one candidate.
 
     Parameters
     ----------
-    margin : float
-        What the lower bound must exceed to accept.
-    smallest_gain : float
-        What the upper bound must reach, or the candidate is rejected.
+    level : float in (0, 1)
+        Chance of a wrong acceptance, over all looks at it.
+    number : int >= 1
+        Which claim of the model's life it is.
     """
 
-    margin: float
-    smallest_gain: float
+    level: float
+    number: int
 
 
-def bar(report: Report, options: GateOptions) -> Bar:
-    """Return the lines of a claim for one report.
-
-    ``no_worse`` accepts above ``-margin`` and rejects below it; ``superior`` accepts above
-    `margin` and rejects what is surely less than the smallest gain worth shipping.
-    """
-    if options.claim == "no_worse":
-        return Bar(-options.margin, -options.margin)
-    smallest = options.smallest_gain_share * abs(report.baseline.mean_loss)
-    return Bar(options.margin, max(options.margin, smallest))
-
-
-def first_look(report: Report, options: GateOptions) -> Verdict:
-    """Judge the rows that are already there: one look, with the most powerful test.
-
-    One-sided paired t bounds on block means, weighted by rows, with the number of blocks
-    reduced by their autocorrelation, at ``alpha * first_look_share``.
+def judge(
+    evidence: Sequence[Evidence],
+    options: GateOptions,
+    *,
+    grant: Grant,
+    is_first: bool,
+    vetoes: Sequence[Clause] = (),
+    notes: Sequence[str] = (),
+) -> Verdict:
+    """Judge a candidate: accept, reject or undecided, with its reason and what to do.
 
     Parameters
     ----------
-    report : Report
-        Rows that neither version trained on and that no look at this pair has judged.
+    evidence : sequence of Evidence
+        One for each claim of the policy, the headline first.
     options : GateOptions
-        The claim, its error, the least and most evidence.
+        Levels, the least and most evidence.
+    grant : Grant
+        What the ledger leaves to this candidate.
+    is_first : bool
+        The one fixed look at rows already there; else a look of the running test, over the
+        blocks of the fixed look and everything since.
+    vetoes : sequence of Clause
+        What the guards found on the same rows.
+    notes : sequence of str
+        What a reader must know; ends the reason.
 
     Returns
     -------
     Verdict
-        accept: the lower bound clears the margin. reject: the upper bound lies below the
-        smallest gain worth shipping. undecided: neither, or under `min_blocks`.
-
-    Notes
-    -----
-    Call it once for a pair of versions; a second call on more rows spends the error twice.
+        accept: every claim holds and no veto is shown. reject: a veto is shown, a claim is
+        refuted, or waiting has become futile or reached `max_blocks`. undecided: neither.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from renewal.evaluate.report import Measured
+    >>> from renewal.gate.estimates import estimate_of
     >>> gains = 0.02 + 0.01 * np.sin(np.arange(14.0) * 2)
-    >>> report = Report(Measured("a", {}, 0.43), Measured("b", {}, 0.41), "log_loss",
-    ...     np.arange(14), np.full(14, 900), gains, 12_600, 0, 0, 14 * 86_400_000_000, "day")
-    >>> verdict = first_look(report, GateOptions())
-    >>> verdict.outcome, verdict.reason
-    ('accept', 'log-loss -0.0204 (at least -0.0162 at 97.5%), 12,600 unseen rows in 14 days')
+    >>> series = Series("log_loss", "a", "b", 0.43, 0.41, "day", np.arange(14),
+    ...     np.full(14, 900), gains, 0, 14 * 86_400_000_000)
+    >>> options = GateOptions()
+    >>> evidence = [Evidence(options.proofs[0], series, estimate_of(series))]
+    >>> verdict = judge(evidence, options, grant=Grant(0.05, 1), is_first=True)
+    >>> print(verdict)
+    accept: log-loss -0.0204 (at least -0.0153 at 97.5%), 12,600 unseen rows in 14 days,
+    worth 10 independent ones
     """
-    found = paired_mean(report.gains, weights=report.n_block_rows)
-    alpha = options.first_alpha
-    bounds = (found.lower(alpha), found.upper(alpha))
-    return _verdict(report, options, found, bounds, look="first")
+    claims = [_told(each, options, grant.level, is_first=is_first) for each in evidence]
+    outcome, end = _outcome(claims, evidence, vetoes, options, grant=grant, is_first=is_first)
+    head = evidence[0]
+    series, clause = head.series, claims[0]
+    lines = lines_of(head.proof, series.baseline_value, options)
+    lacking = None
+    if outcome == "undecided":
+        lacking = _lacking(evidence, options, grant)
+    return Verdict(
+        outcome=outcome,
+        candidate=series.candidate,
+        baseline=series.baseline,
+        claim=head.proof.kind,
+        loss=series.metric,
+        gain=clause.value,
+        lower=clause.lower,
+        upper=clause.upper,
+        margin=lines.margin,
+        smallest_gain=lines.smallest_gain,
+        alpha=clause.alpha,
+        look="first" if is_first else "sequential",
+        n_rows=series.n_rows,
+        n_blocks=clause.n_blocks,
+        n_effective=clause.n_effective,
+        n_seen=series.n_seen,
+        judged_from_us=series.from_us,
+        judged_until_us=series.until_us,
+        reason=_reason(outcome, claims, vetoes, end=end, notes=notes),
+        next_action=_next_action(outcome, lacking, head, vetoes, options),
+        clauses=(*claims, *vetoes),
+        e_value=min(each.e_value for each in claims),
+        threshold=1.0 / grant.level,
+        number=grant.number,
+        seed=options.seed,
+        missing_blocks=None if lacking is None else lacking.n_blocks,
+        missing_rows=None if lacking is None else lacking.n_rows,
+        missing_until_us=None if lacking is None else lacking.at_us,
+    )
 
 
-def go_on(report: Report, options: GateOptions) -> Verdict:
-    """Judge new rows, as often as one likes: the error holds over all looks together.
+def _told(evidence: Evidence, options: GateOptions, level: float, *, is_first: bool) -> Clause:
+    proof, series = evidence.proof, evidence.series
+    clause = prove(proof, series, evidence.estimate, options, level=level, is_first=is_first)
+    telling = Telling(
+        proof,
+        clause,
+        lines_of(proof, series.baseline_value, options),
+        series,
+        levels_of(options, level, is_first=is_first).reject,
+        evidence.higher_is_better,
+    )
+    return replace(clause, sentence=sentence(telling))
 
-    The lower and upper confidence sequences of the t e-process at
-    ``alpha * (1 - first_look_share)``. Blocks that resemble their neighbors are paid for by
-    raising the e-value to the power ``n_effective / n``, which only ever lowers it where it
-    counts.
+
+def _outcome(
+    claims: Sequence[Clause],
+    evidence: Sequence[Evidence],
+    vetoes: Sequence[Clause],
+    options: GateOptions,
+    *,
+    grant: Grant,
+    is_first: bool,
+) -> tuple[Outcome, str]:
+    """Return the outcome, and why waiting ends where it is that which decides."""
+    if any(each.state == "fails" for each in (*claims, *vetoes)):
+        return "reject", ""
+    if all(each.state == "holds" for each in claims):
+        held_back = options.guards.if_cannot_tell == "block" and any(
+            each.state == "cannot_tell" for each in vetoes
+        )
+        return ("undecided" if held_back else "accept"), ""
+    later = levels_of(options, grant.level, is_first=False)
+    for clause, each in zip(claims, evidence, strict=True):
+        if clause.state == "holds":
+            continue
+        lines = lines_of(each.proof, each.series.baseline_value, options)
+        most = longest(each.series, options)
+        if not is_first and clause.n_blocks >= most:
+            return "reject", "not proved after the longest that this gate waits"
+        # One look at rows already there may be larger than the longest wait.
+        is_within = clause.n_blocks < most
+        if is_within and is_futile(each.estimate, lines, later, options, most=most):
+            within = counted(most, each.series.unit)
+            return "reject", f"a proof within {within} has become too unlikely to wait for"
+    return "undecided", ""
+
+
+def _reason(
+    outcome: Outcome,
+    claims: Sequence[Clause],
+    vetoes: Sequence[Clause],
+    *,
+    end: str,
+    notes: Sequence[str],
+) -> str:
+    shown = [each.sentence for each in vetoes if each.state == "fails"]
+    others = [
+        f"{each.name} {'is refuted' if each.state == 'fails' else 'is not proved'}: {each.sentence}"
+        for each in claims[1:]
+        if each.state != "holds"
+    ]
+    cannot = [each for each in vetoes if each.state == "cannot_tell"]
+    if outcome == "accept":
+        # The evidence is told once; of the further claims their numbers.
+        others = [f"{each.sentence.partition('), ')[0]})" for each in claims[1:]]
+    parts = [*shown, claims[0].sentence, *others, *([end] if end else [])]
+    if cannot and outcome != "reject":
+        names = ", ".join(each.name for each in cannot[:3])
+        more = f" and {len(cannot) - 3} more" if len(cannot) > 3 else ""
+        parts.append(f"too little evidence to tell about {names}{more}")
+    return "; ".join([*parts, *notes]) if len(parts) + len(notes) > 1 else parts[0]
+
+
+def _lacking(evidence: Sequence[Evidence], options: GateOptions, grant: Grant) -> Missing | None:
+    """Return the most that any claim still lacks; None where one can never be proved."""
+    later = levels_of(options, grant.level, is_first=False)
+    found = []
+    for each in evidence:
+        lines = lines_of(each.proof, each.series.baseline_value, options)
+        span = (each.series.from_us, each.series.until_us)
+        lack = missing(each.estimate, lines, later, options, span_us=span)
+        if lack is None:
+            return None
+        found.append(lack)
+    return max(found, key=lambda lack: lack.n_blocks)
+
+
+def _next_action(
+    outcome: Outcome,
+    lacking: Missing | None,
+    head: Evidence,
+    vetoes: Sequence[Clause],
+    options: GateOptions,
+) -> str:
+    if outcome == "accept":
+        return "roll out" if options.approval == "none" else "approve or decline"
+    if outcome == "reject" or lacking is None:
+        shown = [each.name for each in vetoes if each.state == "fails"]
+        return (
+            f"try another strategy, without harm to {shown[0]}"
+            if shown
+            else ("try another strategy")
+        )
+    more = counted(lacking.n_blocks, f"more {head.series.unit}")
+    left = max(0, longest(head.series, options) - head.estimate.n_blocks)
+    if lacking.n_blocks > left:
+        return f"try another strategy: a proof takes about {more}, and the gate waits for {left:,}"
+    if lacking.at_us is not None and head.series.is_ordered:
+        return f"wait for {more}, about until {from_us(lacking.at_us):%Y-%m-%d}"
+    if lacking.n_rows == lacking.n_blocks:
+        return f"wait for about {counted(lacking.n_rows, 'more labelled row')}"
+    return f"wait for {more}, about {counted(lacking.n_rows, 'labelled row')}"
+
+
+def not_judged(
+    candidate: str,
+    baseline: str,
+    options: GateOptions,
+    *,
+    loss: str,
+    outcome: Outcome,
+    reason: str,
+    next_action: str,
+    n_seen: int = 0,
+) -> Verdict:
+    """Return the verdict on what could not be compared: no number, a reason, what to do.
 
     Parameters
     ----------
-    report : Report
-        All rows since the first look, and none of the first look: evidence that informed
-        one verdict does not count again.
+    candidate, baseline : str
+        Version ids.
     options : GateOptions
-        As for the first look.
-
-    Returns
-    -------
-    Verdict
-        As `first_look`; besides, at `max_blocks` what could not be proved is rejected, and
-        the reason says so.
+        For the claim.
+    loss : str
+        Name of the metric of the headline.
+    outcome : {"reject", "undecided"}
+        reject where the candidate itself is at fault; undecided where rows are missing or
+        the baseline cannot run. Never a pass.
+    reason, next_action : str
+        One plain sentence each.
+    n_seen : int, default 0
+        Rows that were set aside.
     """
-    found = paired_mean(report.gains, weights=report.n_block_rows)
-    alpha = options.later_alpha ** (found.n / found.n_effective)
-    # An alpha that underflows proves nothing, which is what so much dependence deserves.
-    bounds = confidence_sequence(report.gains, max(alpha, 1e-300), weights=report.n_block_rows)
-    return _verdict(report, options, found, bounds, look="sequential")
-
-
-def _verdict(
-    report: Report,
-    options: GateOptions,
-    found: PairedMean,
-    bounds: tuple[float, float],
-    *,
-    look: Literal["first", "sequential"],
-) -> Verdict:
-    lines = bar(report, options)
-    lower, upper = bounds
-    alpha = options.first_alpha if look == "first" else options.later_alpha
-    is_capped = False
-    outcome: Outcome = "undecided"
-    if found.n >= options.min_blocks:
-        is_capped = look == "sequential" and found.n >= options.max_blocks
-        if lower > lines.margin:
-            outcome = "accept"
-        elif upper < lines.smallest_gain or is_capped:
-            is_capped = upper >= lines.smallest_gain
-            outcome = "reject"
-    verdict = Verdict(
+    return Verdict(
         outcome=outcome,
-        candidate=report.candidate.version_id,
-        baseline=report.baseline.version_id,
-        claim=options.claim,
-        loss=report.loss,
-        gain=found.mean,
-        lower=lower if math.isfinite(lower) else math.nan,
-        upper=upper if math.isfinite(upper) else math.nan,
-        margin=lines.margin,
-        smallest_gain=lines.smallest_gain,
-        alpha=alpha,
-        look=look,
-        n_rows=report.n_rows,
-        n_blocks=found.n,
-        n_effective=found.n_effective,
-        n_seen=report.n_seen,
-        judged_from_us=report.judged_from_us,
-        judged_until_us=report.judged_until_us,
-        reason="",
-        next_action="",
-    )
-    return replace(
-        verdict,
-        reason=reason(
-            verdict,
-            unit=report.unit,
-            baseline_loss=report.baseline.mean_loss,
-            is_capped=is_capped,
-        ),
-        next_action=next_action(verdict, found, options, unit=report.unit),
+        candidate=candidate,
+        baseline=baseline,
+        claim=options.proofs[0].kind,
+        loss=loss,
+        gain=math.nan,
+        lower=math.nan,
+        upper=math.nan,
+        margin=0.0,
+        smallest_gain=0.0,
+        alpha=0.0,
+        look="first",
+        n_rows=0,
+        n_blocks=0,
+        n_effective=0.0,
+        n_seen=n_seen,
+        judged_from_us=0,
+        judged_until_us=0,
+        reason=reason,
+        next_action=next_action,
+        seed=options.seed,
     )
