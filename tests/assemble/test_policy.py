@@ -30,12 +30,12 @@ def test_durations_numbers_and_lists_are_read(tmp_path: Path) -> None:
 
 def test_one_model_may_differ() -> None:
     file = PolicyFile(
-        {"gate": {"alpha": 0.1}, "models": {"m": {"gate": {"margin": 0.5}, "trust": ["a.B"]}}}
+        {"gate": {"alpha": 0.1}, "models": {"m": {"gate": {"budget": 0.5}, "trust": ["a.B"]}}}
     )
-    assert file.of("m").gate.margin == 0.5
+    assert file.of("m").gate.budget == 0.5
     assert file.of("m").gate.alpha == 0.1
     assert file.of("m").trust == ("a.B",)
-    assert file.of("other").gate.margin == 0.0
+    assert file.of("other").gate.budget == 0.2
 
 
 @pytest.mark.parametrize(

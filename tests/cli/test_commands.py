@@ -77,7 +77,7 @@ def test_the_main_job_by_commands(trained: Shell) -> None:
     updated = trained.json("update", "m", "-s", "retrain", "-s", "incremental")
     assert updated["verdict"]["outcome"] == "accept"
     assert {each["outcome"] for each in updated["entries"]} == {"made", "not_possible"}
-    assert "log_loss" in trained.run("compare", "m", updated["candidate"])
+    assert "log_loss" in trained.run("evaluate", "m", "champion", updated["candidate"])
     promoted = trained.json("promote", "m", updated["candidate"], "--expected", "v1")
     assert promoted["is_champion"]
     late = trained.run("promote", "m", updated["candidate"], "--expected", "v1", code=4)
@@ -102,7 +102,7 @@ def test_labels_by_file_and_by_hand(trained: Shell) -> None:
     [
         (("status", "nobody"), 3, "m"),
         (("log", "nobody"), 3, "nobody"),
-        (("compare", "m", "v9"), 3, "v9"),
+        (("evaluate", "m", "v9"), 3, "v9"),
         (("gate", "m", "v1"), 4, "champion"),
         (("promote", "m", "v1"), 5, "verdict"),
         (("promote", "m", "v1", "--force", "--who", "x"), 5, "--why"),
@@ -127,7 +127,7 @@ def test_wrong_input_says_what_to_do(
     assert trained.json("status") == before, "a refused command left something behind"
 
 
-def test_gate_without_unseen_rows_is_refused_and_nothing_is_written(trained: Shell) -> None:
+def test_gate_without_unseen_rows_is_undecided_and_says_why(trained: Shell) -> None:
     """Nobody knows what it saw, so every row that was there may be one of them."""
     table = rows(200, 4)
     features = np.column_stack([table["x"], table["y"]])
@@ -137,8 +137,10 @@ def test_gate_without_unseen_rows_is_refused_and_nothing_is_written(trained: She
     found = trained.json("register", "m", str(path))
     assert found["n_trained_rows"] == 0
     text = trained.run("gate", "m", found["version"], code=5)
-    assert "trained" in text
-    assert "verdict" not in [event["kind"] for event in trained.json("log", "m")]
+    assert "undecided: no row to judge on" in text
+    assert "no version has trained on" in text
+    verdicts = [event for event in trained.json("log", "m") if event["kind"] == "verdict"]
+    assert ["undecided" in each["why"] for each in verdicts] == [True], "a look leaves its trace"
 
 
 def test_wrong_column_and_wrong_type_name_the_column(trained: Shell) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from renewal.assemble.labelling import Labelling
 from renewal.assemble.making import (
     fitted_manifest,
     given_rows,
@@ -16,13 +16,12 @@ from renewal.assemble.making import (
     registered_manifest,
     table_of,
 )
-from renewal.assemble.reading import Readings
 from renewal.core.duration import parse_duration
 from renewal.core.errors import NotFound
 from renewal.core.plugin import load_plugin
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
-from renewal.data.received import Labelled
+from renewal.loop.approving import settle
 from renewal.loop.circuit import Circuit, verdict_in
 from renewal.loop.happening import Tell, tell_nobody
 from renewal.loop.operating import judge, promote, roll_back, roll_out, steady
@@ -59,7 +58,7 @@ class Update:
         return f"{self.verdict.outcome}: {self.verdict.reason}"
 
 
-class Model(Readings):
+class Model(Labelling):
     """One model of a home; made by `Home.model`.
 
     Parameters
@@ -267,6 +266,35 @@ class Model(Readings):
         """
         return roll_out(self._shop(tell), self._version(candidate), forced_by=forced_by, why=why)
 
+    def approve(
+        self, candidate: str | Version, *, who: str, why: str, tell: Tell = tell_nobody
+    ) -> Rollout | None:
+        """Approve an accepted candidate that waits for a person; its rollout begins at once.
+
+        Parameters
+        ----------
+        candidate : str or Version
+            Accepted under a policy with ``approval = "person"``.
+        who, why : str
+            A name and a reason; they stay in the log.
+        tell : callable
+            Hears of it.
+
+        Raises
+        ------
+        Refused
+            Without a name and a reason, or after the time for it is over.
+        NotFound
+            When nothing about it waits for a person.
+        """
+        return settle(self._shop(tell), self._version(candidate), "approved", who=who, why=why)
+
+    def decline(
+        self, candidate: str | Version, *, who: str, why: str, tell: Tell = tell_nobody
+    ) -> Rollout | None:
+        """Decline an accepted candidate that waits for a person; see `approve`."""
+        return settle(self._shop(tell), self._version(candidate), "declined", who=who, why=why)
+
     def promote(
         self,
         version: str | Version,
@@ -325,18 +353,6 @@ class Model(Readings):
 
     def _circuit(self, tell: Tell) -> Circuit:
         return Circuit(self._shop(tell))
-
-    def label(self, data: Any) -> Labelled:
-        """Take labels by prediction id or by key; see `Feed.label`."""
-        return self.feed.label(data)
-
-    def label_one(self, column: str, name: str, label: str) -> Labelled:
-        """Take one label as text: JSON where it is JSON, else the text itself."""
-        try:
-            value = json.loads(label)
-        except json.JSONDecodeError:
-            value = label
-        return self.feed.label({column: [name], "label": [value]})
 
 
 def _user() -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from renewal.core.clock import from_us
 from renewal.core.duration import format_duration
 from renewal.core.errors import RenewalError
+from renewal.gate.approvals import waiting
+from renewal.gate.ledger import budget_of
 from renewal.loop.journal import open_run
 from renewal.loop.workshop import Workshop
 from renewal.models.load import check_environment
@@ -35,6 +37,7 @@ def status_of(shop: Workshop) -> dict[str, Any]:
     with shop.db.read() as connection:
         rollout = open_rollout(connection, name)
         alarms = () if champion is None else alarms_since(connection, name, champion.id)
+        asked = waiting(connection, name)
     run = open_run(shop.db, name)
     notes = []
     if champion is None:
@@ -52,6 +55,11 @@ def status_of(shop: Workshop) -> dict[str, Any]:
             f"{candidate.name} is in {rollout.stage} since {rollout.entered_at:%Y-%m-%d %H:%M}: "
             f"{rollout.reason}"
         )
+    notes += [
+        f"{names[each.candidate].name} waits for a person until {each.expires_at:%Y-%m-%d %H:%M}: "
+        f"renewal approve {name} {names[each.candidate].name}, or decline"
+        for each in asked
+    ]
     notes += [alarm.sentence for alarm in alarms]
     return {
         "model": name,
@@ -66,6 +74,7 @@ def status_of(shop: Workshop) -> dict[str, Any]:
         "n_labels": shop.feed.n_labels(),
         "newest_event_at": None if newest_us is None else from_us(newest_us),
         "label_delay": format_duration(shop.spec.label_delay),
+        "budget": budget_of(shop.db, name, shop.gate),
         "alarms": [alarm.sentence for alarm in alarms],
         "notes": notes,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from html import escape
@@ -18,8 +17,9 @@ from renewal.cli.demo_charts import (
     months_chart,
     serving_chart,
 )
-from renewal.cli.demo_page import Charts, Html, figure, page, table
 from renewal.cli.demo_story import Decision, Story, UpdateLine
+from renewal.gate.card.page import Charts, Html, figure, page, table
+from renewal.gate.card.writing import replace_file
 
 _UNKNOWN: Final = "\N{EN DASH}"
 _MINUS: Final = "\N{MINUS SIGN}"
@@ -54,12 +54,7 @@ def write_report(path: Path, story: Story) -> Path:
         _updates(story),
         _requests(story),
     ]
-    target = path.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    fresh.write_text(page(_title(story), "\n".join(parts), charts), encoding="utf-8")
-    fresh.replace(target)
-    return target
+    return replace_file(path, page(_title(story), "\n".join(parts), charts))
 
 
 def _charts(story: Story) -> Charts:

@@ -203,13 +203,15 @@ def _true_gain(model: Model, verdict: Verdict) -> float:
     """Measure the gain on the 30 days after the judged rows; NaN where they are not over."""
     since = from_us(verdict.judged_until_us)
     try:
-        report = model.compare(
-            verdict.candidate, verdict.baseline, since=since, until=since + _MONTH
+        report = model.evaluate(
+            verdict.baseline, verdict.candidate, since=since, until=since + _MONTH
         )
     except Refused:
         return math.nan
-    is_over = report.judged_until_us >= to_us(since + _MONTH - timedelta(days=2))
-    return report.baseline.mean_loss - report.candidate.mean_loss if is_over else math.nan
+    baseline, candidate = report.versions
+    newest_us = int(report.rows.event_us.max())
+    is_over = newest_us >= to_us(since + _MONTH - timedelta(days=2))
+    return baseline.mean_loss - candidate.mean_loss if is_over else math.nan
 
 
 def _live(model: Model) -> dict[str, float]:

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 import typer
 
-from renewal.cli import data, demo, models, operate, read
+from renewal.cli import (
+    approving,
+    data,
+    demo,
+    evaluating,
+    labelling,
+    models,
+    operate,
+    proving,
+    read,
+    recipes,
+)
 from renewal.cli.show import failure
 from renewal.core.errors import RenewalError
 
@@ -19,7 +30,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (models, data, read, operate, demo):
+for module in (
+    models,
+    data,
+    labelling,
+    read,
+    evaluating,
+    proving,
+    recipes,
+    approving,
+    operate,
+    demo,
+):
     module.add_to(app)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from renewal.cli.evaluating import JunitOption, working
+from renewal.cli.junit import junit_suite, verdict_cases
 from renewal.cli.opening import open_existing
 from renewal.cli.options import (
     DEFAULT_HOME,
@@ -85,6 +87,7 @@ def update(
 def gate(
     model: ModelArgument,
     candidate: Annotated[str, typer.Argument(help="A version, such as v3.")],
+    junit: JunitOption = None,
     home: HomeOption = DEFAULT_HOME,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
@@ -93,8 +96,15 @@ def gate(
 
     Exits with 0 when it is accepted and with 5 when it is rejected or undecided.
     """
-    with open_existing(home, database) as opened:
-        verdict = opened.model(model).gate(candidate)
+    with (
+        junit_suite(junit, f"renewal.gate.{model}") as cases,
+        open_existing(home, database) as opened,
+        working(as_json=as_json) as step,
+    ):
+        step("judging")
+        found = opened.model(model)
+        verdict = found.gate(candidate)
+        cases.extend(verdict_cases(verdict, found.version(candidate).name))
     text = [f"{verdict.outcome}: {verdict.reason}", f"next: {verdict.next_action}"]
     answer(verdict, as_json=as_json, text=text)
     if verdict.outcome != "accept":

@@ -1,4 +1,4 @@
-"""Commands that only read: ``status``, ``log``, ``compare``."""
+"""Commands that only read: ``status``, ``log``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(status)
     app.command()(log)
-    app.command()(compare)
 
 
 def status(
@@ -74,48 +73,3 @@ def log(
             )
         ],
     )
-
-
-def compare(
-    model: ModelArgument,
-    candidate: Annotated[str, typer.Argument(help="A version, such as v3.")],
-    baseline: Annotated[str, typer.Argument(help="The other; default: the champion.")] = "champion",
-    home: HomeOption = DEFAULT_HOME,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare two versions on rows that neither has trained on. It decides nothing."""
-    with open_existing(home, database) as opened:
-        found = opened.model(model)
-        one, other = found.version(candidate), found.version(baseline)
-        report = found.compare(candidate, baseline)
-    names = list(report.baseline.metrics)
-    drawn = table(
-        ["metric", f"{other.name} (baseline)", one.name, "difference"],
-        [
-            (
-                name,
-                report.baseline.metrics[name],
-                report.candidate.metrics[name],
-                report.candidate.metrics[name] - report.baseline.metrics[name],
-            )
-            for name in names
-        ],
-    )
-    line = (
-        f"{report.n_rows:,} rows in {len(report.blocks):,} blocks; "
-        f"{report.n_seen:,} rows set aside because one of the two had trained on them"
-    )
-    value = {
-        "model": model,
-        "candidate": one.name,
-        "baseline": other.name,
-        "n_rows": report.n_rows,
-        "n_blocks": len(report.blocks),
-        "n_seen": report.n_seen,
-        "metrics": {
-            name: {"baseline": report.baseline.metrics[name], "candidate": value}
-            for name, value in report.candidate.metrics.items()
-        },
-    }
-    answer(value, as_json=as_json, text=[drawn, line])

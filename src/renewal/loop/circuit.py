@@ -8,6 +8,7 @@ from typing import Any
 
 from renewal.core.errors import Corrupt, Invalid, Missing, NotFound, Refused, RenewalError
 from renewal.core.verdict import Verdict
+from renewal.loop.approving import expire
 from renewal.loop.happening import Happening
 from renewal.loop.journal import Journal, Run, last_runs, open_run
 from renewal.loop.lease import held
@@ -20,6 +21,7 @@ from renewal.loop.vigil import keep_vigil, standing_alarms
 from renewal.loop.workshop import Workshop
 from renewal.registry.codec import from_plain, to_plain
 from renewal.registry.leases import Lease
+from renewal.rollout.machine import Rollout
 
 _log = logging.getLogger(__name__)
 
@@ -55,9 +57,10 @@ class Circuit:
             left = open_run(shop.db, shop.spec.name)
             if left is not None:
                 self._try(left, lease, fence)
+            expire(shop)
             rollout = advance(shop)
             keep_vigil(shop)
-            if rollout is not None and rollout.is_open and rollout.stage != "probation":
+            if rollout is not None and rollout.is_open and not self._may_replace(rollout):
                 return
             reasons = self._reasons()
             if reasons:
@@ -94,6 +97,11 @@ class Circuit:
                 self._try(left, lease, fence)
             asked = Asked(tuple(reasons), tuple(recipes), budget_s, roll_out, shop.feed.n_labels())
             return self._run(self._opened(asked, lease, fence), lease, fence)
+
+    def _may_replace(self, rollout: Rollout) -> bool:
+        """Whether a newer candidate may take the place of one that is under way."""
+        on_probation_for = self.shop.clock.now() - rollout.started_at
+        return rollout.stage == "probation" and on_probation_for >= self.shop.update.patience
 
     def _opened(self, asked: Asked, lease: Lease, fence: int) -> Run:
         journal = self._journal(lease, fence)

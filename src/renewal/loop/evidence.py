@@ -19,9 +19,9 @@ from renewal.core.plugin import load_plugin
 from renewal.core.version import Version
 from renewal.data.forward import ForwardWindow, forward_window
 from renewal.data.predictions import Predictions
-from renewal.data.stamp import block_length_us
-from renewal.evaluate.report import Report, compare
-from renewal.loop.comparing import unseen_by
+from renewal.evaluate.report import Report, Scored
+from renewal.loop.comparing import block_us, report_of, unseen_by
+from renewal.loop.sampled import without_requested
 from renewal.loop.workshop import Workshop
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -46,7 +46,7 @@ def matured_until_us(shop: Workshop, now: datetime) -> int:
     now_us = to_us(now)
     if shop.spec.time is None:
         return now_us
-    length_us = _block_us(shop)
+    length_us = _unit_us(shop)
     return (now_us - shop.spec.label_delay // _MICROSECOND) // length_us * length_us
 
 
@@ -76,20 +76,20 @@ def forward(shop: Workshop, now: datetime, after_us: int | None = None) -> Forwa
     newest_us = shop.feed.newest_event_us()
     until_us = matured_until_us(shop, now)
     if newest_us is not None:
-        until_us = min(until_us, (newest_us // _block_us(shop) + 1) * _block_us(shop))
+        until_us = min(until_us, (newest_us // _unit_us(shop) + 1) * _unit_us(shop))
     window = forward_window(
         from_us(until_us),
         shop.gate.holdout,
         shop.spec.label_delay if embargo is None else embargo,
-        _block_us(shop) * _MICROSECOND,
+        _unit_us(shop) * _MICROSECOND,
     )
     if after_us is None:
         return window
     return replace(window, judge_from_us=max(after_us, window.judge_from_us))
 
 
-def _block_us(shop: Workshop) -> int:
-    return max(block_length_us(shop.spec) or _DAY_US, _DAY_US)
+def _unit_us(shop: Workshop) -> int:
+    return block_us(shop) or _DAY_US
 
 
 def live_pairs(
@@ -113,6 +113,7 @@ def live_pairs(
     """
     until_us = matured_until_us(shop, shop.clock.now())
     rows = shop.feed.rows(since_us=since_us, until_us=until_us, labelled=True)
+    rows = without_requested(shop, rows)
     if not len(rows):
         return None
     logged = shop.feed.predictions(
@@ -126,11 +127,15 @@ def live_pairs(
     except Refused:
         return None
     scored = [
-        (version.id, scores[np.searchsorted(keys, rows.key_hash)], version.manifest.classes)
+        Scored(
+            version.id,
+            scores[np.searchsorted(keys, rows.key_hash)],
+            version.manifest.classes,
+            version.name,
+        )
         for version, (keys, scores) in zip((champion, candidate), both, strict=True)
     ]
-    task = load_plugin("tasks", shop.spec.task)()
-    return compare(task, rows, baseline=scored[0], candidate=scored[1], n_seen=n_seen)
+    return report_of(shop, rows, scored, (champion, candidate), n_seen=n_seen)
 
 
 def live_errors(
@@ -197,6 +202,7 @@ def daily_losses(
     if until_us <= since_us:
         return nothing, nothing.astype(np.float64), nothing
     rows = shop.feed.rows(since_us=since_us, until_us=until_us, labelled=True)
+    rows = without_requested(shop, rows)
     logged = shop.feed.predictions(since_us=since_us, until_us=until_us, version_ids=(version.id,))
     keys, scores = _newest(logged, version.id)
     rows = rows.take(np.isin(rows.key_hash, keys))

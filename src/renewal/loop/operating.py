@@ -11,13 +11,14 @@ from renewal.core.errors import Conflict, NotFound, Refused
 from renewal.core.plan import Arm, Plan
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
-from renewal.gate.judge import first_look, go_on
-from renewal.gate.ledger import last_judged_us
-from renewal.loop.comparing import compare_versions
+from renewal.gate.ledger import looks_at
+from renewal.gate.requests import request_for
 from renewal.loop.evidence import forward, live_pairs
 from renewal.loop.happening import Happening
+from renewal.loop.judging import Judged, first_verdict, next_verdict, record, running_verdict
 from renewal.loop.lease import held
-from renewal.loop.rolling import record_verdict, require_verdict, start_rollout, write_step
+from renewal.loop.requested import requested_verdict
+from renewal.loop.rolling import CIRCUIT, require_verdict, start_rollout, write_step
 from renewal.loop.sealing import seal
 from renewal.loop.workshop import Workshop
 from renewal.registry.registry import Move
@@ -50,15 +51,16 @@ def judge(shop: Workshop, candidate: Version) -> Verdict:
         )
     with held(shop.db, shop.watched):
         seal(shop)
-        verdict = _look(shop, candidate, champion)
+        judged = _look(shop, candidate, champion)
         with shop.db.transaction() as connection:
-            record_verdict(shop, connection, verdict)
+            record(shop, connection, judged, who=CIRCUIT)
+    verdict = judged.verdict
     sentence = f"{candidate.name} against {champion.name}: {verdict.reason}"
     _tell(shop, verdict.outcome, sentence, candidate=candidate.id)
     return verdict
 
 
-def _look(shop: Workshop, candidate: Version, champion: Version) -> Verdict:
+def _look(shop: Workshop, candidate: Version, champion: Version) -> Judged:
     """Take the look that is due: the first one, or the next of the running one.
 
     A pair has one running test. While its rollout is open that is the one over live pairs,
@@ -74,12 +76,18 @@ def _look(shop: Workshop, candidate: Version, champion: Version) -> Verdict:
                 came=f"none since the rollout began on {rollout.started_at:%Y-%m-%d %H:%M}",
                 todo="Wait: renewal watch judges again with every block.",
             )
-        return go_on(report, shop.gate)
-    judged_until_us = last_judged_us(shop.db, shop.spec.name, candidate.id, champion.id)
-    rows = shop.feed.rows(since_us=judged_until_us, labelled=True)
-    window = forward(shop, shop.clock.now(), judged_until_us)
-    report = compare_versions(shop, candidate, champion, judged_rows(rows, window, salt=shop.salt))
-    return (first_look if judged_until_us is None else go_on)(report, shop.gate)
+        return next_verdict(shop, candidate, champion, report)
+    before = looks_at(shop.db, shop.spec.name, candidate.id, champion.id)
+    if not before:
+        request = request_for(shop.db, shop.spec.name, (candidate.id, champion.id))
+        if request is not None:
+            return requested_verdict(shop, candidate, champion, request)
+    since_us = before[-1].judged_until_us + 1 if before else None
+    rows = shop.feed.rows(since_us=since_us, labelled=True)
+    window = forward(shop, shop.clock.now(), since_us)
+    rows = judged_rows(rows, window, salt=shop.salt)
+    look = running_verdict if before else first_verdict
+    return look(shop, candidate, champion, rows)
 
 
 def roll_out(

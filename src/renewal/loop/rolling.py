@@ -14,11 +14,13 @@ from renewal.core.clock import to_us
 from renewal.core.errors import Conflict, Refused
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
+from renewal.evaluate.gains import loss_series
 from renewal.evaluate.report import Report
-from renewal.gate.judge import go_on
-from renewal.gate.ledger import record_look
+from renewal.gate.approvals import newest_approval
+from renewal.loop.comparing import Unscorable
 from renewal.loop.evidence import live_errors, live_pairs
 from renewal.loop.happening import Happening
+from renewal.loop.judging import Judged, next_verdict, record
 from renewal.loop.workshop import Workshop
 from renewal.registry.registry import Move
 from renewal.rollout.guard import errors, harm
@@ -37,7 +39,8 @@ from renewal.rollout.machine import (
 )
 from renewal.rollout.states import open_rollout, save
 
-_CIRCUIT = "the circuit"
+CIRCUIT = "the circuit"
+"""Who did it, where no person asked."""
 
 
 def start_rollout(
@@ -106,7 +109,7 @@ def write_step(
     before: Rollout | None,
     after: Rollout,
     *,
-    who: str = _CIRCUIT,
+    who: str = CIRCUIT,
 ) -> None:
     """Write a step of a rollout: state, aliases and plan, in the caller's transaction."""
     save(connection, after, before=before)
@@ -146,21 +149,28 @@ def advance(shop: Workshop) -> Rollout | None:
         return None
     candidate = shop.registry.version(shop.spec.name, before.candidate)
     champion = shop.registry.version(shop.spec.name, before.champion)
-    after, verdict = before, None
-    pairs = live_pairs(shop, candidate, champion, to_us(before.started_at))
-    events: list[Event] = list(_guards(shop, before, candidate, champion, pairs))
-    if before.stage == "probation" and pairs is not None:
-        verdict = go_on(pairs, shop.gate)
+    after: Rollout = before
+    judged: Judged | None = None
+    events: list[Event] = []
+    try:
+        pairs = live_pairs(shop, candidate, champion, to_us(before.started_at))
+    except Unscorable as error:
+        pairs = None
+        if error.fields["version_id"] == candidate.id:
+            events.append(Harm(f"its answers cannot be scored: {error.came}", shop.clock.now()))
+    events += _guards(shop, before, candidate, champion, pairs)
+    if before.stage == "probation" and pairs is not None and not _waits(shop, candidate):
+        judged = next_verdict(shop, candidate, champion, pairs)
     with shop.db.transaction() as connection:
-        if verdict is not None and verdict.outcome != "undecided":
-            events.append(_recorded(shop, connection, verdict))
+        if judged is not None and judged.verdict.outcome != "undecided":
+            events += _recorded(shop, connection, judged)
         for event in (*events, Tick(shop.clock.now())):
             after = step(after, event, shop.rollout)
         if after != before:
             write_step(shop, connection, before, after)
     if after != before:
         shop.registry.wake()
-        _tell(shop, candidate, before, after, verdict)
+        _tell(shop, candidate, before, after, judged)
     return after
 
 
@@ -175,11 +185,12 @@ def _guards(
     now, since_us = shop.clock.now(), to_us(rollout.started_at)
     found: list[Event] = []
     if pairs is not None:
+        series = loss_series(pairs, candidate.id, champion.id)
         harmed = harm(
-            pairs.gains,
-            pairs.n_block_rows,
+            series.gains,
+            series.n_block_rows,
             shop.rollout,
-            champion_loss=pairs.baseline.mean_loss,
+            champion_loss=series.baseline_value,
         )
         if harmed is not None:
             found.append(Harm(harmed, now))
@@ -191,12 +202,20 @@ def _guards(
     return found
 
 
-def _recorded(shop: Workshop, connection: Connection, verdict: Verdict) -> Event:
+def _recorded(shop: Workshop, connection: Connection, judged: Judged) -> list[Event]:
+    """Store a verdict and return what it does to the rollout: nothing while a person is asked."""
     now = shop.clock.now()
-    verdict_id = record_verdict(shop, connection, verdict)
-    if verdict.outcome == "accept":
-        return Accepted(verdict_id, now)
-    return Rejected(verdict.reason, now)
+    verdict_id = record(shop, connection, judged, who=CIRCUIT)
+    if judged.verdict.outcome == "reject":
+        return [Rejected(judged.verdict.reason, now)]
+    return [] if shop.gate.approval == "person" else [Accepted(verdict_id, now)]
+
+
+def _waits(shop: Workshop, candidate: Version) -> bool:
+    """Whether the candidate has been accepted and waits for a person."""
+    with shop.db.read() as connection:
+        found = newest_approval(connection, shop.spec.name, candidate.id)
+    return found is not None and found.state == "asked"
 
 
 def _tell(
@@ -204,10 +223,11 @@ def _tell(
     candidate: Version,
     before: Rollout,
     after: Rollout,
-    verdict: Verdict | None,
+    judged: Judged | None,
 ) -> None:
     facts = {"candidate": candidate.id, "stage": after.stage, "share": after.share}
-    if verdict is not None and verdict.outcome != "undecided":
+    if judged is not None and judged.verdict.outcome != "undecided":
+        verdict = judged.verdict
         sentence = f"{candidate.name} after probation: {verdict.reason}"
         shop.tell(Happening(after.entered_at, verdict.outcome, sentence, facts))
     kind = "rolled_back" if after.stage == "rolled_back" else "rollout"
@@ -216,29 +236,14 @@ def _tell(
     shop.tell(Happening(after.entered_at, kind, sentence, facts))
 
 
-def record_verdict(shop: Workshop, connection: Connection, verdict: Verdict) -> str:
-    """Store a verdict, the error that its look spent, and a line of the log; return its id."""
-    name = shop.spec.name
-    record_look(connection, name, verdict, shop.clock.now())
-    verdict_id = shop.registry.add_verdict(name, verdict, connection=connection)
-    shop.registry.note(
-        name,
-        "verdict",
-        who=_CIRCUIT,
-        why=f"{verdict.outcome}: {verdict.reason}",
-        details={"verdict_id": verdict_id, "candidate": verdict.candidate},
-        connection=connection,
-    )
-    return verdict_id
-
-
 def require_verdict(shop: Workshop, candidate: Version) -> str:
     """Return the id of the newest accept verdict of a candidate.
 
     Raises
     ------
     Refused
-        When the newest verdict on it is no acceptance, or there is none; it carries it.
+        When the newest verdict on it is no acceptance, or there is none; it carries it. Or
+        when the policy wants a person, and none has approved that verdict.
     """
     mine = [
         (verdict_id, verdict)
@@ -246,6 +251,7 @@ def require_verdict(shop: Workshop, candidate: Version) -> str:
         if verdict.candidate == candidate.id
     ]
     if mine and mine[-1][1].outcome == "accept":
+        _demand_approval(shop, candidate, mine[-1])
         return mine[-1][0]
     raise Refused(
         "the rollout",
@@ -253,4 +259,21 @@ def require_verdict(shop: Workshop, candidate: Version) -> str:
         came=f"{mine[-1][1].outcome}: {mine[-1][1].reason}" if mine else "no verdict",
         todo="Judge it with renewal gate, or force it with a name and a reason.",
         verdict=mine[-1][1] if mine else None,
+    )
+
+
+def _demand_approval(shop: Workshop, candidate: Version, accepted: tuple[str, Verdict]) -> None:
+    """Raise `Refused` where the policy wants a person and none has approved this verdict."""
+    if shop.gate.approval == "none":
+        return
+    with shop.db.read() as connection:
+        found = newest_approval(connection, shop.spec.name, candidate.id)
+    if found is not None and found.verdict == accepted[0] and found.state == "approved":
+        return
+    raise Refused(
+        "the rollout",
+        needs=f"a person's approval of {candidate.name}",
+        came="none yet" if found is None or found.state == "asked" else found.state,
+        todo="renewal approve MODEL VERSION --who NAME --why REASON, or decline it.",
+        verdict=accepted[1],
     )

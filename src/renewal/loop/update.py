@@ -28,12 +28,13 @@ from renewal.core.verdict import Verdict
 from renewal.core.version import Manifest, Snapshot, Version
 from renewal.data.forward import ForwardWindow
 from renewal.data.rows import Rows
-from renewal.gate.judge import first_look
-from renewal.loop.comparing import compare_versions, keyset_of, unseen_by
+from renewal.loop.comparing import keyset_of, unseen_by
 from renewal.loop.evidence import forward
 from renewal.loop.happening import Happening
 from renewal.loop.journal import Journal, Output, Run
-from renewal.loop.rolling import record_verdict, start_rollout
+from renewal.loop.judging import Judged, first_verdict, record
+from renewal.loop.rolling import CIRCUIT, start_rollout
+from renewal.loop.sampled import without_requested
 from renewal.loop.workshop import Workshop
 from renewal.models.load import load_estimator
 from renewal.models.task import Classes, Scores, Task
@@ -236,6 +237,7 @@ class UpdateRun:
         rows = selection_rows(
             self._rows, self._window, salt=self.shop.salt, length=self.shop.update.selection
         )
+        rows = without_requested(self.shop, rows)
         if not len(rows):
             raise Refused(
                 "the race",
@@ -339,27 +341,30 @@ class UpdateRun:
 
         def look() -> Output:
             rows = judged_rows(self._rows, self._window, salt=self.shop.salt)
-            report = compare_versions(self.shop, candidate, self._baseline, rows)
-            plain: Output = to_plain(first_look(report, self.shop.gate))
+            plain: Output = to_plain(first_verdict(self.shop, candidate, self._baseline, rows))
             return plain
 
         plain = self.journal.step(self.run, "compare", {"candidate": candidate.id}, look)
-        verdict = from_plain(Verdict, plain)
+        judged = from_plain(Judged, plain)
 
-        def record(connection: Connection) -> Output:
-            return {"id": record_verdict(self.shop, connection, verdict)}
+        def record_it(connection: Connection) -> Output:
+            return {"id": record(self.shop, connection, judged, who=CIRCUIT)}
 
-        done = self.journal.commit_step(self.run, "verdict", {"verdict": plain}, record)
+        done = self.journal.commit_step(self.run, "verdict", {"verdict": plain}, record_it)
+        verdict = judged.verdict
         self._tell(
             verdict.outcome,
             f"{candidate.name} against {self._baseline.name}: {verdict.reason}",
             candidate=candidate.id,
-            verdict=plain,
+            verdict=plain["verdict"],
         )
         return verdict, done["id"]
 
     def _roll_out(self, candidate: Version, verdict: Verdict, verdict_id: str) -> None:
         if not self.asked.roll_out or verdict.outcome == "reject":
+            return
+        if verdict.outcome == "accept" and self.shop.gate.approval == "person":
+            self._tell("waits", f"{candidate.name} waits for a person to approve or decline it")
             return
 
         def work(connection: Connection) -> Output:

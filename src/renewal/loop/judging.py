@@ -1,0 +1,290 @@
+"""A candidate before the gate: what it is judged on, what is found, how it is written down.
+
+The one fixed look is taken at rows that are there; after it one running test goes on over
+the same blocks and every block since, so that nothing learned is thrown away and no error is
+spent twice. Rows that informed a verdict on one candidate never count for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from renewal.core.errors import Refused
+from renewal.core.plugin import load_plugin
+from renewal.core.verdict import Verdict
+from renewal.core.version import Version
+from renewal.data.keyset import KeySet
+from renewal.data.rows import Rows
+from renewal.evaluate.report import Report
+from renewal.evaluate.series import Series
+from renewal.gate.approvals import ask
+from renewal.gate.gathering import Undefined, carried, gather
+from renewal.gate.judge import judge, not_judged
+from renewal.gate.ledger import grant, looks_at, record_look, rows_used
+from renewal.loop.comparing import Unscorable, evaluate_versions
+from renewal.loop.guarding import vetoes_of
+from renewal.loop.workshop import Workshop
+from renewal.registry.codec import to_plain
+
+RECIPES = "; or compare the recipes on all rows, weaker evidence: renewal compare-recipes"
+"""Ends the next action of an undecided verdict on a model of few rows and no time."""
+_FEW_LABELS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict with what the ledger keeps beside it; plain values, for the journal.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        What the gate says.
+    rows : str or None
+        Digest of the key set of the rows that it used.
+    series : tuple of str
+        Digests of the series that it was taken at.
+    """
+
+    verdict: Verdict
+    rows: str | None = None
+    series: tuple[str, ...] = ()
+
+
+def first_verdict(shop: Workshop, candidate: Version, champion: Version, rows: Rows) -> Judged:
+    """Take the one fixed look at a candidate.
+
+    Parameters
+    ----------
+    shop : Workshop
+        The rooms.
+    candidate, champion : Version
+        Who is judged beside whom.
+    rows : Rows
+        Labelled rows of the judged stretch, or of the role test.
+
+    Returns
+    -------
+    Judged
+        A verdict in every case: where the candidate cannot be scored it is rejected; where
+        the champion cannot, or no row is left, or a claim is undefined on the rows, it is
+        undecided and says why. A model of few rows hears that recipes can be compared.
+    """
+    return _hinted(shop, _first_look(shop, candidate, champion, rows))
+
+
+def _first_look(shop: Workshop, candidate: Version, champion: Version, rows: Rows) -> Judged:
+    pair = (candidate.id, champion.id)
+    used = rows_used(shop.db, shop.spec.name, besides=pair)
+
+    def compare() -> Report:
+        return evaluate_versions(shop, (champion, candidate), rows, used=used)
+
+    report = _or_reason(shop, candidate, champion, compare)
+    if isinstance(report, Verdict):
+        return Judged(report)
+    try:
+        evidence = gather(report, candidate.id, champion.id, shop.gate)
+    except Undefined as error:
+        return Judged(_undefined(shop, report, pair, error))
+    verdict = judge(
+        evidence,
+        shop.gate,
+        grant=grant(shop.db, shop.spec.name, pair, shop.gate),
+        is_first=True,
+        vetoes=vetoes_of(shop, report, candidate, champion, is_first=True),
+        notes=report.notes,
+    )
+    return _kept(shop, verdict, report.rows, [each.series for each in evidence])
+
+
+def next_verdict(shop: Workshop, candidate: Version, champion: Version, report: Report) -> Judged:
+    """Take the next look of the running test of a pair.
+
+    Parameters
+    ----------
+    shop : Workshop
+        The rooms.
+    candidate, champion : Version
+        Who is judged beside whom.
+    report : Report
+        All rows since the newest look that is in the ledger; none of its own rows.
+
+    Returns
+    -------
+    Judged
+        Guards are asked where the claims are proved, once more and at their own level.
+    """
+    pair = (candidate.id, champion.id)
+    before = looks_at(shop.db, shop.spec.name, *pair)
+    earlier = _series(shop, before[-1].series or ()) if before else []
+    if before:
+        fresh = report.since(before[-1].judged_until_us + 1)
+        if fresh is None:
+            return Judged(replace(_nothing_new(shop, report, pair), look="sequential"))
+        report = fresh
+    try:
+        evidence = carried(earlier, gather(report, candidate.id, champion.id, shop.gate))
+    except Undefined as error:
+        return Judged(replace(_undefined(shop, report, pair, error), look="sequential"))
+    granted = grant(shop.db, shop.spec.name, pair, shop.gate)
+    verdict = judge(evidence, shop.gate, grant=granted, is_first=False, notes=report.notes)
+    if verdict.outcome == "accept":
+        vetoes = vetoes_of(shop, report, candidate, champion, is_first=False)
+        verdict = judge(
+            evidence,
+            shop.gate,
+            grant=granted,
+            is_first=False,
+            vetoes=vetoes,
+            notes=report.notes,
+        )
+    return _kept(shop, verdict, report.rows, [each.series for each in evidence])
+
+
+def running_verdict(shop: Workshop, candidate: Version, champion: Version, rows: Rows) -> Judged:
+    """Score both versions on rows that came since the last look, and go on with its test.
+
+    Parameters
+    ----------
+    shop, candidate, champion, rows
+        As for `first_verdict`; rows of the pair's earlier looks are left out.
+    """
+    used = rows_used(shop.db, shop.spec.name)
+
+    def compare() -> Report:
+        return evaluate_versions(shop, (champion, candidate), rows, used=used)
+
+    report = _or_reason(shop, candidate, champion, compare)
+    if isinstance(report, Verdict):
+        return _hinted(shop, Judged(replace(report, look="sequential")))
+    return _hinted(shop, next_verdict(shop, candidate, champion, report))
+
+
+def record(shop: Workshop, connection: Connection, judged: Judged, *, who: str) -> str:
+    """Store a verdict, the error that its look spent, and a line of the log; return its id.
+
+    Where the policy wants a person, an acceptance begins to wait for one here.
+
+    Parameters
+    ----------
+    shop : Workshop
+        The rooms.
+    connection : Connection
+        In a transaction, with whatever acts on the verdict.
+    judged : Judged
+        To be stored.
+    who : str
+        Who asked for it.
+    """
+    name, verdict = shop.spec.name, judged.verdict
+    verdict_id = shop.registry.add_verdict(name, verdict, connection=connection)
+    record_look(
+        connection,
+        name,
+        verdict,
+        shop.clock.now(),
+        rows=judged.rows,
+        series=judged.series,
+        verdict_id=verdict_id,
+    )
+    if verdict.outcome == "accept" and shop.gate.approval == "person":
+        ask(
+            connection,
+            name,
+            candidate=verdict.candidate,
+            verdict=verdict_id,
+            at=shop.clock.now(),
+            expires_at=shop.clock.now() + shop.gate.approval_for,
+        )
+    shop.registry.note(
+        name,
+        "verdict",
+        who=who,
+        why=f"{verdict.outcome}: {verdict.reason}",
+        details={"verdict_id": verdict_id, "candidate": verdict.candidate},
+        connection=connection,
+    )
+    return verdict_id
+
+
+def _or_reason(
+    shop: Workshop, candidate: Version, champion: Version, compare: Callable[[], Report]
+) -> Report | Verdict:
+    """Compare, or return the verdict on what could not be compared."""
+    loss = load_plugin("tasks", shop.spec.task)().loss_name
+    try:
+        return compare()
+    except Unscorable as error:
+        is_candidate = error.fields["version_id"] == candidate.id
+        return not_judged(
+            candidate.id,
+            champion.id,
+            shop.gate,
+            loss=loss,
+            outcome="reject" if is_candidate else "undecided",
+            reason=f"{'the candidate' if is_candidate else 'the champion'} "
+            f"{candidate.name if is_candidate else champion.name} cannot be scored: {error.came}",
+            next_action="mend the candidate"
+            if is_candidate
+            else "mend the champion, or promote by force with a name and a reason",
+        )
+    except Refused as error:
+        return not_judged(
+            candidate.id,
+            champion.id,
+            shop.gate,
+            loss=loss,
+            outcome="undecided",
+            reason=f"no row to judge on: {error.came}",
+            next_action="wait for labelled rows that no version has trained on and no verdict "
+            "has used",
+            n_seen=int(error.fields.get("n_rows", 0)),
+        )
+
+
+def _nothing_new(shop: Workshop, report: Report, pair: tuple[str, str]) -> Verdict:
+    return not_judged(
+        *pair,
+        shop.gate,
+        loss=report.task.loss_name,
+        outcome="undecided",
+        reason="no row has come since the last look",
+        next_action="wait for labelled rows",
+        n_seen=report.n_rows,
+    )
+
+
+def _undefined(shop: Workshop, report: Report, pair: tuple[str, str], error: Undefined) -> Verdict:
+    return not_judged(
+        *pair,
+        shop.gate,
+        loss=report.task.loss_name,
+        outcome="undecided",
+        reason=f"{error.who} cannot be judged: {error.came}",
+        next_action="wait for rows of every class, or claim something else",
+        n_seen=report.n_seen,
+    )
+
+
+def _hinted(shop: Workshop, judged: Judged) -> Judged:
+    """Name what a model without time can still ask where its rows will hardly ever do."""
+    verdict = judged.verdict
+    is_small = shop.spec.time is None and shop.feed.n_labels() < _FEW_LABELS
+    if verdict.outcome != "undecided" or not is_small:
+        return judged
+    return replace(judged, verdict=replace(verdict, next_action=verdict.next_action + RECIPES))
+
+
+def _kept(shop: Workshop, verdict: Verdict, rows: Rows, series: Sequence[Series]) -> Judged:
+    return Judged(
+        replace(verdict, asked=to_plain(shop.gate)),
+        rows=shop.store.put(KeySet.of(rows).to_bytes()),
+        series=tuple(shop.store.put(each.to_bytes()) for each in series),
+    )
+
+
+def _series(shop: Workshop, digests: Sequence[str]) -> list[Series]:
+    return [Series.from_bytes(shop.store.get(each)) for each in digests]
