@@ -33,11 +33,13 @@ check: $(VENV)/.installed-dev  ## Lint, formatting, types, the floors of the hou
 docs: $(VENV)/.installed-test  ## Run the code of the docs and the docstrings; check their links.
 	$(BIN)/python -m pytest -q tests/docs src $(ARGS)
 
-# A script is what has a main; figure.py only prints their last lines.
-bench: $(VENV)/.installed-test  ## Run every script of bench/.
-	@set -e; for script in $$(grep -l __main__ bench/*.py | grep -v /figure.py); do \
-	  name=$$(basename $$script .py); echo "== bench.$$name"; \
-	  $(BIN)/python -m bench.$$name $(ARGS); \
+# A script is what has a main, a folder what has __main__.py; figure.py only prints their last
+# lines.
+bench: $(VENV)/.installed-test  ## Run every script and folder of bench/.
+	@set -e; for script in $$(grep -l __main__ bench/*.py | grep -v /figure.py) \
+	    $(wildcard bench/*/__main__.py); do \
+	  name=$$(echo $$script | sed 's,/__main__,,; s,\.py$$,,; s,/,.,g'); echo "== $$name"; \
+	  $(BIN)/python -m $$name $(ARGS); \
 	done
 
 nightly: $(VENV)/.installed-test  ## Run all tests, the slow ones too.

@@ -41,10 +41,12 @@ from renewal.data.keyset import KeySet
 from renewal.data.roles import TEST, TRAIN, role_of
 from renewal.data.rows import Rows, to_rows
 from renewal.data.stamp import stamp
-from renewal.evaluate.report import compare
+from renewal.evaluate.report import Scored, evaluate
 from renewal.evaluate.unseen import unseen
-from renewal.gate.judge import first_look
+from renewal.gate.gathering import gather
+from renewal.gate.judge import Grant, judge
 from renewal.gate.options import GateOptions
+from renewal.gate.proving import levels_of
 from renewal.models.labels import Labels
 from renewal.models.sklearn import SklearnAdapter
 from renewal.models.task import Binary
@@ -56,6 +58,8 @@ N_FEATURES = 20
 LABEL_NOISE = 0.15
 PILOT_SEEDS = range(1000, 1012)
 OPTIONS = GateOptions(smallest_gain_share=0.0)
+# One look at one candidate: 5%, as if the life of the model ended with it.
+LOOK = Grant(level=OPTIONS.alpha, number=1)
 SPEC = ModelSpec("leak", "binary", "label", key="key")
 MODELS = {
     "forest": RandomForestClassifier(n_estimators=60, n_jobs=1),
@@ -197,12 +201,13 @@ def by_gate(name: str, data: World, seed: int) -> Judged:
     seen = [KeySet.of(first), KeySet.of(second)]
     test, n_seen = unseen(test, seen, [0, 0])
     champion, candidate = fit(name, first, seed), fit(name, second, seed)
-    sides = [
-        (side, _ADAPTER.predict(estimator, test.features), _ADAPTER.classes(estimator))
+    scored = [
+        Scored(side, _ADAPTER.predict(estimator, test.features), _ADAPTER.classes(estimator))
         for side, estimator in (("champion", champion), ("candidate", candidate))
     ]
-    report = compare(_TASK, test, baseline=sides[0], candidate=sides[1], n_seen=n_seen)
-    verdict = first_look(report, OPTIONS)
+    report = evaluate(_TASK, test, scored, n_seen=n_seen)
+    evidence = gather(report, "candidate", "champion", OPTIONS)
+    verdict = judge(evidence, OPTIONS, grant=LOOK, is_first=True)
     gains = losses(champion, data.truth) - losses(candidate, data.truth)
     return Judged(
         said=verdict.gain,
@@ -219,7 +224,7 @@ def pilot(seed: int) -> dict[str, float]:
     with threadpool_limits(1):
         data = world(seed)
         found = {name: by_gate(name, data, seed) for name in MODELS}
-    alpha = OPTIONS.first_alpha
+    alpha = levels_of(OPTIONS, LOOK.level, is_first=True).accept
     return {
         name: power_of(each.true, each.sd, each.n_judged, alpha) for name, each in found.items()
     }

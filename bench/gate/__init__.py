@@ -1,0 +1,1 @@
+"""What the gate's verdicts are worth: simulations and real data."""
