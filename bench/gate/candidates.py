@@ -22,7 +22,7 @@ from renewal.gate.judge import Evidence, Grant, judge
 from renewal.gate.options import GateOptions
 from renewal.stats.anytime import DEFAULT_SCALE
 from renewal.stats.lifetime import granted_level
-from renewal.stats.paired import PRIOR_BLOCKS
+from renewal.stats.paired import PRIOR_BLOCKS, PRIOR_BLOCKS_LOOKING
 from renewal.stats.power import power_of
 
 Floats = NDArray[np.float64]
@@ -181,14 +181,14 @@ def log_t_e(r: Floats, n: Floats | int) -> Floats:
     )
 
 
-def effective(values: Floats) -> Floats:
+def effective(values: Floats, prior_blocks: float = PRIOR_BLOCKS_LOOKING) -> Floats:
     """Return the effective number of blocks of each path (`renewal.stats.paired.effective_n`)."""
     n = values.shape[1]
     centered = values - values.mean(axis=1, keepdims=True)
     total = np.einsum("ij,ij->i", centered, centered)
     rho = np.einsum("ij,ij->i", centered[:, :-1], centered[:, 1:]) / total
     rho += (1.0 + 3.0 * np.maximum(rho, 0.0)) / n
-    rho = (n * rho + PRIOR_BLOCKS * _PRIOR_CORRELATION) / (n + PRIOR_BLOCKS)
+    rho = (n * rho + prior_blocks * _PRIOR_CORRELATION) / (n + prior_blocks)
     rho = np.clip(rho, 0.0, 0.95)
     inflation = (1.0 + rho) / (1.0 - rho)
     n_slow = max(4, round(0.4 * n ** (2.0 / 3.0)))
@@ -215,9 +215,9 @@ def _looks(
         total, square = sums[:, n - 1], squares[:, n - 1]
         mean = total / n
         sd = np.sqrt((square - n * mean**2) / (n - 1))
-        n_effective = effective(gains[:, :n])
+        n_effective = effective(gains[:, :n], PRIOR_BLOCKS)
         se, dof = sd / np.sqrt(n_effective), np.maximum(n_effective - 1.0, 1.0)
-        charge = n / n_effective
+        charge = n / effective(gains[:, :n])
         log_e = log_t_e(total / np.sqrt(square), n) / charge
         if n == FIRST_BLOCKS:
             p_value = special.stdtr(dof, -mean / se)

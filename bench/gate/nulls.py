@@ -54,7 +54,7 @@ UPDATES = (
     (50, "none", 0),
     (50, "a_third", 16),
 )
-LARGE_BUDGET = 0.2
+STRICT_BUDGET = 0.05
 _NAIVE_Z = 1.645
 _BETTER, _EQUAL = 0.3, 0.4
 
@@ -293,11 +293,11 @@ def run(quick: bool, *, size: Size | None = None) -> None:  # noqa: FBT001  # ev
     size = size or (QUICK if quick else Size())
     looks, successive, found = look_at_nulls(size), succeed(size), find(size)
     effect, seen = mixed(size)
-    large = replace(OPTIONS, budget=LARGE_BUDGET)
+    strict = replace(OPTIONS, budget=STRICT_BUDGET)
     naive = np.asarray(seen.z > _NAIVE_Z).reshape(*effect.shape, -1)
     lives = {
         f"ours, budget {OPTIONS.budget:g}": live(effect, seen, OPTIONS),
-        f"ours, budget {LARGE_BUDGET:g}": live(effect, seen, large),
+        f"ours, budget {STRICT_BUDGET:g}": live(effect, seen, strict),
         "naive, z > 1.645 once": tally(effect, naive[:, :, 0]),
         "naive, z > 1.645 at any look": tally(effect, np.asarray(naive.any(axis=2))),
     }
@@ -305,8 +305,8 @@ def run(quick: bool, *, size: Size | None = None) -> None:  # noqa: FBT001  # ev
     n_agree = agree(size)
     print(f"{time.perf_counter() - began_s:.0f} s")
     tell(looks, successive, found)
-    ours, larger, once, ever = lives.values()
-    for options, life in ((OPTIONS, ours), (large, larger)):
+    ours, stricter, once, ever = lives.values()
+    for options, life in ((OPTIONS, ours), (strict, stricter)):
         budget = options.budget
         name = f"nulls.life_budget_{budget:g}"
         share = life.wrong_share

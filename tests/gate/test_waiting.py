@@ -12,7 +12,7 @@ from renewal.core.clock import from_us
 from renewal.evaluate.series import Series
 from renewal.gate.estimates import estimate_of
 from renewal.gate.options import GateOptions
-from renewal.gate.proving import Lines, levels_of
+from renewal.gate.proving import Estimate, Levels, Lines, levels_of
 from renewal.gate.waiting import Missing, is_futile, missing
 from renewal.stats.power import power_of
 
@@ -23,12 +23,26 @@ LATER = levels_of(OPTIONS, 0.05, is_first=False)
 SUPERIOR = Lines(0.0, 0.0043)
 
 
+def futile(
+    estimate: Estimate, lines: Lines, levels: Levels, *, futility: float = OPTIONS.futility
+) -> bool:
+    """Say whether the default gate gives up."""
+    return is_futile(
+        estimate,
+        lines,
+        levels,
+        futility=futility,
+        least=OPTIONS.min_blocks,
+        most=OPTIONS.max_blocks,
+    )
+
+
 def lacking(
     series: Series, lines: Lines = SUPERIOR, span: tuple[int, int] | None = None
 ) -> Missing:
     """Return what a series lacks."""
     span = (series.from_us, series.until_us) if span is None else span
-    found = missing(estimate_of(series), lines, LATER, OPTIONS, span_us=span)
+    found = missing(estimate_of(series), lines, LATER, least=OPTIONS.min_blocks, span_us=span)
     assert found is not None
     return found
 
@@ -69,7 +83,7 @@ def test_what_holds_nothing_worth_shipping_lacks_no_number(make_series: MakeSeri
     series = make_series(-0.01 + 0.005 * np.tile([1.0, -1.0], 7))
     none = Lines(0.0, 0.0)
     span = (series.from_us, series.until_us)
-    assert missing(estimate_of(series), none, LATER, OPTIONS, span_us=span) is None
+    assert missing(estimate_of(series), none, LATER, least=OPTIONS.min_blocks, span_us=span) is None
 
 
 def test_futility_is_the_power_that_is_left(make_series: MakeSeries) -> None:
@@ -79,15 +93,14 @@ def test_futility_is_the_power_that_is_left(make_series: MakeSeries) -> None:
         estimate = estimate_of(make_series(gain + 0.2 * noise))
         hoped = estimate.bounds.upper(0.1)
         power = power_of(hoped, estimate.sd, OPTIONS.max_blocks, LATER.accept)
-        assert is_futile(estimate, SUPERIOR, LATER, OPTIONS, most=90) == (power < OPTIONS.futility)
+        assert futile(estimate, SUPERIOR, LATER) == (power < OPTIONS.futility)
 
 
 def test_hope_is_not_given_up_early_or_when_it_is_switched_off(make_series: MakeSeries) -> None:
     hopeless = -0.05 + 0.001 * np.tile([1.0, -1.0], 10)
-    assert is_futile(estimate_of(make_series(hopeless)), SUPERIOR, LATER, OPTIONS, most=90)
-    assert not is_futile(estimate_of(make_series(hopeless[:6])), SUPERIOR, LATER, OPTIONS, most=90)
-    never = GateOptions(futility=0.0)
-    assert not is_futile(estimate_of(make_series(hopeless)), SUPERIOR, LATER, never, most=90)
+    assert futile(estimate_of(make_series(hopeless)), SUPERIOR, LATER)
+    assert not futile(estimate_of(make_series(hopeless[:6])), SUPERIOR, LATER)
+    assert not futile(estimate_of(make_series(hopeless)), SUPERIOR, LATER, futility=0.0)
 
 
 @pytest.mark.parametrize("level", [0.05, 0.007])
@@ -101,12 +114,10 @@ def test_a_candidate_that_would_be_found_is_seldom_given_up(
     rng = np.random.default_rng(1)
     later = levels_of(OPTIONS, level, is_first=False)
     given_up = sum(
-        is_futile(
+        futile(
             estimate_of(make_series(rng.normal(0.01, 0.02, size=14))),
             SUPERIOR,
             later,
-            OPTIONS,
-            most=90,
         )
         for _ in range(1000)
     )
@@ -116,5 +127,5 @@ def test_a_candidate_that_would_be_found_is_seldom_given_up(
 def test_one_block_has_no_spread_and_no_verdict_on_hope(make_series: MakeSeries) -> None:
     estimate = estimate_of(make_series([0.01]))
     assert math.isnan(estimate.sd)
-    assert not is_futile(estimate, SUPERIOR, LATER, OPTIONS, most=90)
+    assert not futile(estimate, SUPERIOR, LATER)
     assert lacking(make_series([0.01])).n_blocks == 6

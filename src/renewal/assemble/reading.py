@@ -96,6 +96,7 @@ class Readings:
         until: datetime | None = None,
         snapshot: Snapshot | None = None,
         form: str = "native",
+        metrics: Sequence[str] = (),
         has_cost: bool = False,
     ) -> Report:
         """Measure versions on labelled rows that none of them trained on; decide nothing.
@@ -110,6 +111,9 @@ class Readings:
             The feed as it was then; None: as it is.
         form : str, default "native"
             In which they run; ``onnx`` compiles them first.
+        metrics : sequence of str
+            Beside those of the task: ``average_precision``, ``pinball_0.9``, or a function
+            of one's own as ``module:function``.
         has_cost : bool, default False
             Whether latency, memory and bytes are measured too, which takes some seconds.
 
@@ -133,7 +137,9 @@ class Readings:
             labelled=True,
         )
         found = [self._version(each) for each in versions]
-        return evaluate_versions(self._shop(), found, rows, form=form, has_cost=has_cost)
+        return evaluate_versions(
+            self._shop(), found, rows, form=form, more=metrics, has_cost=has_cost
+        )
 
     def report(
         self,
@@ -274,6 +280,11 @@ class Readings:
     def describe(self, version: Version) -> dict[str, Any]:
         """Return a version as JSON values, for people and programs."""
         manifest = version.manifest
+        judged = [
+            {"id": verdict_id, "outcome": verdict.outcome, "reason": verdict.reason}
+            for verdict_id, verdict in self.home.registry.verdicts(self.name)
+            if verdict.candidate == version.id
+        ]
         return {
             "model": self.name,
             "version": version.name,
@@ -282,6 +293,7 @@ class Readings:
             "n_trained_rows": manifest.n_trained_rows,
             "trained_until": manifest.trained_until,
             "artifact_bytes": manifest.artifact_bytes,
+            "verdict": judged[-1] if judged else None,
             "is_champion": self.home.registry.aliases(self.name).get("champion") == version.id,
         }
 

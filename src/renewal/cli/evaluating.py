@@ -50,6 +50,10 @@ def evaluate(
     slices: Annotated[
         list[str] | None, typer.Option("--slice", help="Such as origin or distance:4; repeat it.")
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Beside the task's: average_precision, module:function; repeat it."),
+    ] = None,
     form: Annotated[Form, typer.Option(help="In which the versions run.")] = "native",
     cost: Annotated[
         bool, typer.Option("--cost", help="Measure latency, memory and bytes, too.")
@@ -73,14 +77,16 @@ def evaluate(
         found = opened.model(model)
         gate = opened.policy(model).gate
         step(f"scoring {len(version)} version{'s' if len(version) > 1 else ''}")
-        measured = found.evaluate(*version, since=from_at, until=until_at, form=form, has_cost=cost)
+        measured = found.evaluate(
+            *version, since=from_at, until=until_at, form=form, metrics=metric or (), has_cost=cost
+        )
         step("comparing")
         shown = import_module("renewal.cli.evaluated").evaluated(
             measured,
             champion=found.version("champion").id,
             slices=slices or (),
             alpha=gate.alpha,
-            min_blocks=gate.min_blocks,
+            min_blocks=gate.least(is_ordered=found.spec.time is not None),
         )
         cases.extend(shown.cases())
     answer(shown.as_json(model), as_json=as_json, text=_told(shown))

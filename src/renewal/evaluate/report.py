@@ -13,7 +13,8 @@ from renewal.core.errors import Invalid
 from renewal.data.rows import Rows
 from renewal.evaluate.blocks import Blocks, blocks_of
 from renewal.evaluate.cost import Cost
-from renewal.evaluate.metrics import metrics
+from renewal.evaluate.metrics import metric, metrics
+from renewal.evaluate.own_metric import own_metric
 from renewal.evaluate.series import Series
 from renewal.models.labels import Labels
 from renewal.models.task import Classes, Scores, Task
@@ -216,6 +217,7 @@ def evaluate(
     n_seen: int = 0,
     block_us: int | None = None,
     is_timed: bool = False,
+    more: Sequence[str] = (),
 ) -> Report:
     """Measure versions on the same rows.
 
@@ -236,6 +238,9 @@ def evaluate(
         Length of a block of event time; None: the blocks that the rows carry.
     is_timed : bool, default False
         Whether event times are real, so that blocks are in order whatever they are.
+    more : sequence of str
+        Metrics beside those of the task: by name, such as ``average_precision`` or
+        ``pinball_0.9``, or a function of one's own as ``module:function``.
 
     Returns
     -------
@@ -254,7 +259,7 @@ def evaluate(
         Measured(
             each,
             _losses(task, each, labels),
-            metrics(task, each.scores, labels, each.classes),
+            {**metrics(task, each.scores, labels, each.classes), **_more(more, each, labels)},
         )
         for each in scored
     )
@@ -267,6 +272,20 @@ def evaluate(
         n_seen=n_seen,
         notes=tuple(_class_notes(scored, labels)),
     )
+
+
+def _more(names: Sequence[str], scored: Scored, labels: Labels) -> dict[str, float]:
+    """Return further metrics of a version, by name or import path."""
+    found = {}
+    for name in names:
+        if ":" in name:
+            own = own_metric(
+                name, scored.scores, labels=labels, classes=scored.classes, higher_is_better=True
+            )
+        else:
+            own = metric(name, classes=scored.classes)
+        found[name] = own.value(scored.scores, labels, scored.classes)
+    return found
 
 
 def _labels(task: Task, rows: Rows) -> Labels:

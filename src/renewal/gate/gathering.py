@@ -62,7 +62,8 @@ def carried(earlier: Sequence[Series], evidence: Sequence[Evidence]) -> tuple[Ev
     Parameters
     ----------
     earlier : sequence of Series
-        Of the fixed look; those of a metric that the policy no longer names are let go.
+        Of the newest look, one for each claim that the policy had then; those of a metric
+        that it no longer names are let go.
     evidence : sequence of Evidence
         Of the rows since.
 
@@ -71,10 +72,14 @@ def carried(earlier: Sequence[Series], evidence: Sequence[Evidence]) -> tuple[Ev
     Only the running test may speak of the result: it runs over one stream of blocks, while
     the fixed look was one look at the first of them, with an error of its own.
     """
+    # Two claims may be about metrics of one name: the place tells them apart.
+    by_place = dict(enumerate(earlier))
     by_metric = {each.metric: each for each in earlier}
     found = []
-    for each in evidence:
-        before = by_metric.get(each.series.metric)
+    for place, each in enumerate(evidence):
+        before = by_place.get(place)
+        if before is None or before.metric != each.series.metric:
+            before = by_metric.get(each.series.metric)
         if before is None or before.unit != each.series.unit:
             found.append(each)
             continue

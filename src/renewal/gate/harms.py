@@ -111,7 +111,7 @@ def _mean_harm(
 ) -> Harm:
     """Return a mean gain by block as a harm: what the candidate loses more."""
     gains, n_rows = evidence
-    if len(gains) < options.min_blocks:
+    if len(gains) < options.least(is_ordered=is_ordered):
         value = float(np.average(-gains, weights=n_rows)) if len(gains) else math.nan
         return untold(name, words, value, bound, n_rows=int(n_rows.sum()), n_blocks=len(gains))
     found = paired_mean(-gains, weights=n_rows, ordered=is_ordered)

@@ -47,7 +47,7 @@ def group_harms(report: Report, both: Both, options: GateOptions) -> Iterator[Ha
             block_at=report.blocks.at,
             n_blocks=len(report.blocks.ids),
             positive=max(known, key=lambda label: (str(type(label)), label)),
-            min_blocks=options.min_blocks,
+            min_blocks=options.least(is_ordered=report.blocks.is_ordered),
             ordered=report.blocks.is_ordered,
             seed=options.seed,
         )
@@ -117,7 +117,7 @@ def flip_harms(report: Report, both: Both, options: GateOptions) -> Iterator[Har
     found = flips_table(report.labels, before, after, block_at=blocks.at, n_blocks=len(blocks.ids))
     bound = guards.max_negative_flips + guards.churn_floor
     words = "the share of rows that only the champion has right is"
-    if found.bounds is None or len(blocks.ids) < options.min_blocks:
+    if found.bounds is None or len(blocks.ids) < options.least(is_ordered=blocks.is_ordered):
         yield untold(
             "negative flips",
             words,
@@ -161,7 +161,7 @@ def calibration_harms(report: Report, both: Both, options: GateOptions) -> Itera
         seed=options.seed,
     ).ece_change
     words = "the expected calibration error changes by"
-    if not math.isfinite(found.se) or len(blocks.ids) < options.min_blocks:
+    if not math.isfinite(found.se) or len(blocks.ids) < options.least(is_ordered=blocks.is_ordered):
         yield untold(
             "calibration",
             words,

@@ -16,7 +16,7 @@ from renewal.evaluate.series import Series
 from renewal.gate.claims import Proof
 from renewal.gate.options import GateOptions
 from renewal.gate.proving import Estimate, levels_of, lines_of, prove
-from renewal.gate.waiting import Missing, is_futile, longest, missing
+from renewal.gate.waiting import Missing, is_futile, missing
 from renewal.gate.wording import Telling, counted, sentence
 
 
@@ -181,12 +181,15 @@ def _outcome(
         if clause.state == "holds":
             continue
         lines = lines_of(each.proof, each.series.baseline_value, options)
-        most = longest(each.series, options)
+        least = options.least(is_ordered=each.series.is_ordered)
+        most = options.most(is_ordered=each.series.is_ordered)
         if not is_first and clause.n_blocks >= most:
             return "reject", "not proved after the longest that this gate waits"
         # One look at rows already there may be larger than the longest wait.
         is_within = clause.n_blocks < most
-        if is_within and is_futile(each.estimate, lines, later, options, most=most):
+        if is_within and is_futile(
+            each.estimate, lines, later, futility=options.futility, least=least, most=most
+        ):
             within = counted(most, each.series.unit)
             return "reject", f"a proof within {within} has become too unlikely to wait for"
     return "undecided", ""
@@ -225,7 +228,8 @@ def _lacking(evidence: Sequence[Evidence], options: GateOptions, grant: Grant) -
     for each in evidence:
         lines = lines_of(each.proof, each.series.baseline_value, options)
         span = (each.series.from_us, each.series.until_us)
-        lack = missing(each.estimate, lines, later, options, span_us=span)
+        least = options.least(is_ordered=each.series.is_ordered)
+        lack = missing(each.estimate, lines, later, least=least, span_us=span)
         if lack is None:
             return None
         found.append(lack)
@@ -249,7 +253,8 @@ def _next_action(
             else ("try another strategy")
         )
     more = counted(lacking.n_blocks, f"more {head.series.unit}")
-    left = max(0, longest(head.series, options) - head.estimate.n_blocks)
+    most = options.most(is_ordered=head.series.is_ordered)
+    left = max(0, most - head.estimate.n_blocks)
     if lacking.n_blocks > left:
         return f"try another strategy: a proof takes about {more}, and the gate waits for {left:,}"
     if lacking.at_us is not None and head.series.is_ordered:

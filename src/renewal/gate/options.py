@@ -127,6 +127,8 @@ class GateOptions:
         The smallest gain worth shipping, as a share of the champion's value.
     min_blocks : int >= 2, blocks, default 7
         Below this a look decides nothing.
+    min_rows : int >= 2, default 30
+        The same where evidence has no time: rows, or groups of them.
     max_blocks : int, blocks, default 90
         Going on ends here where blocks are stretches of time: a candidate that could not be
         proved by then is rejected.
@@ -162,6 +164,7 @@ class GateOptions:
     embargo: timedelta | None = None
     smallest_gain_share: float = 0.01
     min_blocks: int = 7
+    min_rows: int = 30
     max_blocks: int = 90
     max_rows: int = 100_000
     futility: float = 0.1
@@ -184,12 +187,22 @@ class GateOptions:
         _need(self, self.holdout > zero, "holdout", "a duration above 0")
         _need(self, self.embargo is None or self.embargo >= zero, "embargo", "not negative")
         _need(self, 0 <= self.smallest_gain_share < 1, "smallest_gain_share", "in [0, 1)")
-        _need(self, self.min_blocks >= 2, "min_blocks", "at least 2")
-        for name in ("max_blocks", "max_rows"):
-            _need(self, getattr(self, name) >= self.min_blocks, name, "at least min_blocks")
+        for unit in ("blocks", "rows"):
+            least, most = f"min_{unit}", f"max_{unit}"
+            _need(self, getattr(self, least) >= 2, least, "at least 2")
+            fits = getattr(self, most) >= getattr(self, least)
+            _need(self, fits, most, f"at least {least}")
         _need(self, 0 <= self.futility < 1, "futility", "in [0, 1)")
         _need(self, self.approval_for > zero, "approval_for", "a duration above 0")
         _need(self, self.timeout > zero, "timeout", "a duration above 0")
+
+    def least(self, *, is_ordered: bool) -> int:
+        """Return the fewest blocks that decide anything: of time, or of rows without one."""
+        return self.min_blocks if is_ordered else self.min_rows
+
+    def most(self, *, is_ordered: bool) -> int:
+        """Return the most blocks that this gate waits for: of time, or of rows without one."""
+        return self.max_blocks if is_ordered else self.max_rows
 
     @property
     def proofs(self) -> tuple[Proof, ...]:

@@ -111,9 +111,10 @@ def needed_from(
     effect = _beyond(hoped - lines.margin)
     once = levels_of(options, grant.level, is_first=True).accept
     later = levels_of(options, grant.level, is_first=False).accept
-    n_once = max(options.min_blocks, blocks_needed(effect, estimate.sd, once, _POWER))
+    least = options.least(is_ordered=series.is_ordered)
+    n_once = max(least, blocks_needed(effect, estimate.sd, once, _POWER))
     fixed = blocks_needed(effect, estimate.sd, later, _POWER)
-    n_running = max(options.min_blocks, math.ceil(PRICE_OF_LOOKING * fixed))
+    n_running = max(least, math.ceil(PRICE_OF_LOOKING * fixed))
     per_block = series.n_rows / max(len(series.blocks), 1)
     return Needed(
         metric=series.metric,

@@ -197,7 +197,7 @@ def prove(
         running = estimate.running.lower(later.accept)
         lower = running if math.isnan(lower) else max(lower, running)
     state: State = "cannot_tell"
-    if estimate.n_blocks >= options.min_blocks:
+    if estimate.n_blocks >= options.least(is_ordered=series.is_ordered):
         if lower > lines.margin:
             state = "holds"
         elif upper < lines.smallest_gain:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from renewal.evaluate.series import Series
-from renewal.gate.options import GateOptions
 from renewal.gate.proving import Estimate, Levels, Lines
 from renewal.stats.power import blocks_needed
 
@@ -46,8 +44,8 @@ def missing(
     estimate: Estimate,
     lines: Lines,
     levels: Levels,
-    options: GateOptions,
     *,
+    least: int,
     span_us: tuple[int, int],
 ) -> Missing | None:
     """Return what an acceptance would still take; None where no number suffices.
@@ -63,30 +61,31 @@ def missing(
         What it is held against.
     levels : Levels
         Of the running test.
-    options : GateOptions
-        The least number of blocks.
+    least : int
+        Blocks below which nothing is decided.
     span_us : tuple of int
         Event time of the first and last row so far; gives the rate of arrival.
     """
-    n_blocks = options.min_blocks - estimate.n_blocks
+    n_blocks = least - estimate.n_blocks
     if n_blocks <= 0:
         hoped = max(estimate.gain, lines.smallest_gain) - lines.margin
         if hoped <= 0.0 or not math.isfinite(estimate.sd):
             return None
         fixed = blocks_needed(hoped, estimate.sd, levels.accept, _POWER)
-        needed = max(options.min_blocks, math.ceil(PRICE_OF_LOOKING * fixed))
+        needed = max(least, math.ceil(PRICE_OF_LOOKING * fixed))
         n_blocks = max(1, needed - estimate.n_blocks)
     n_rows = math.ceil(n_blocks * estimate.n_rows / max(estimate.n_blocks, 1))
     return Missing(n_blocks, n_rows, _when(n_blocks, estimate.n_blocks, span_us))
 
 
-def longest(series: Series, options: GateOptions) -> int:
-    """Return the most blocks that this gate waits for: of time, or of rows without one."""
-    return options.max_blocks if series.is_ordered else options.max_rows
-
-
 def is_futile(
-    estimate: Estimate, lines: Lines, levels: Levels, options: GateOptions, *, most: int
+    estimate: Estimate,
+    lines: Lines,
+    levels: Levels,
+    *,
+    futility: float,
+    least: int,
+    most: int,
 ) -> bool:
     """Say whether a proof within the longest wait is too unlikely to wait for.
 
@@ -95,19 +94,21 @@ def is_futile(
 
     Parameters
     ----------
-    estimate, lines, levels, options
+    estimate, lines, levels, least
         As for `missing`.
+    futility : float in [0, 1)
+        The chance below which waiting ends; 0: it never does.
     most : int
-        From `longest`.
+        Blocks at which the wait ends anyway.
     """
-    if options.futility == 0.0 or estimate.n_blocks < options.min_blocks:
+    if futility == 0.0 or estimate.n_blocks < least:
         return False
     hoped = estimate.bounds.upper(_HOPE_ALPHA) - lines.margin
     if not math.isfinite(hoped) or not math.isfinite(estimate.sd):
         return False
     if hoped <= 0.0:
         return True
-    return blocks_needed(hoped, estimate.sd, levels.accept, options.futility) > most
+    return blocks_needed(hoped, estimate.sd, levels.accept, futility) > most
 
 
 def _when(n_blocks: int, have: int, span_us: tuple[int, int]) -> int | None:

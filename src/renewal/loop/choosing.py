@@ -87,10 +87,11 @@ def choose(
     name = _metric_of(shop.gate, task, wanted.metric)
     rows, n_seen = _frame_rows(shop, candidate, champion)
     blocks = blocks_of(rows, block_us(shop), is_timed=shop.spec.time is not None)
-    if len(blocks.ids) < shop.gate.min_blocks:
+    least = shop.gate.least(is_ordered=blocks.is_ordered)
+    if len(blocks.ids) < least:
         raise Refused(
             _WHO,
-            needs=f"rows in {shop.gate.min_blocks} blocks: the gate decides nothing on fewer",
+            needs=f"rows in {least} blocks: the gate decides nothing on fewer",
             came=f"{len(rows):,} rows in {counted(len(blocks.ids), blocks.unit)}",
             todo="Wait for more rows.",
         )

@@ -146,6 +146,7 @@ def evaluate_versions(
     *,
     form: str = "native",
     used: Sequence[str] = (),
+    more: Sequence[str] = (),
     has_cost: bool = False,
 ) -> Report:
     """Score versions on the rows that none of them trained on.
@@ -162,6 +163,8 @@ def evaluate_versions(
         In which they run.
     used : sequence of str
         Digests of key sets of rows that an earlier verdict has used: they are set aside.
+    more : sequence of str
+        Metrics beside those of the task; see `renewal.evaluate.report.evaluate`.
     has_cost : bool, default False
         Whether latency at batch 1 and 64, memory and bytes are measured too: some seconds.
 
@@ -197,7 +200,7 @@ def evaluate_versions(
         )
         for version in versions
     ]
-    report = report_of(shop, fresh, scored, versions, n_seen=len(rows) - len(fresh))
+    report = report_of(shop, fresh, scored, versions, n_seen=len(rows) - len(fresh), more=more)
     if not has_cost:
         return report
     return replace(report, costs=costs_of(shop, versions, fresh, form=form))
@@ -268,6 +271,7 @@ def report_of(
     versions: Sequence[Version],
     *,
     n_seen: int,
+    more: Sequence[str] = (),
 ) -> Report:
     """Return the report of scores that are there, in the model's own units of evidence.
 
@@ -285,6 +289,7 @@ def report_of(
             n_seen=n_seen,
             block_us=block_us(shop),
             is_timed=shop.spec.time is not None,
+            more=more,
         )
     except Invalid as error:
         named = {version.id: version for version in versions}

@@ -31,7 +31,7 @@ class UpdateOptions:
         move with every season, and what counts is the loss.
     cooldown : timedelta, default 7 days
         No trigger is listened to so soon after an update.
-    patience : timedelta, default 6 weeks
+    patience : timedelta, default 3 weeks
         How long a candidate on probation keeps its place: evidence for it is gathered day by
         day, and a newer candidate would begin with none. A person may replace it at any time.
     seed : int, default 0
@@ -45,7 +45,7 @@ class UpdateOptions:
     new_labels: int | None = None
     on_alarm: tuple[AlarmKind, ...] = ("performance",)
     cooldown: timedelta = timedelta(days=7)
-    patience: timedelta = timedelta(weeks=6)
+    patience: timedelta = timedelta(weeks=3)
     seed: int = 0
 
     def __post_init__(self) -> None:

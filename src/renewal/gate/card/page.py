@@ -54,7 +54,7 @@ caption { text-align: left; color: var(--soft); padding-bottom: 6px; }
 th, td { text-align: left; vertical-align: top; padding: 6px 10px 6px 0;
   border-bottom: 1px solid var(--line); }
 thead th { font-weight: 600; color: var(--soft); border-bottom: 2px solid var(--line); }
-tbody th { font-weight: 600; white-space: nowrap; }
+tbody th { font-weight: 600; min-width: 12ch; }
 .num { text-align: right; font-variant-numeric: tabular-nums; }
 td.num { white-space: nowrap; }
 .why { color: var(--soft); font-size: 13px; }
