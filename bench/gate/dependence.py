@@ -24,9 +24,9 @@ from rich.table import Table
 from scipy import fft, stats
 
 from bench.figure import figure
+from bench.gate.merging import block_length, merge_blocks
 from bench.gate.pairs import JUDGED_DAYS, STALE_MONTHS, Pair, Source, build, is_there
 from renewal.stats.anytime import confidence_sequence
-from renewal.stats.blocks import block_length, merge_blocks
 from renewal.stats.paired import PRIOR_BLOCKS_LOOKING, paired_mean
 
 ALPHA = 0.05

@@ -14,7 +14,7 @@ from bench.gate import nulls, power
 from bench.gate.candidates import decided, effective, judge_one, log_t_e, see
 from renewal.gate.options import GateOptions
 from renewal.stats.anytime import log_t_e_values
-from renewal.stats.paired import PRIOR_BLOCKS, effective_n
+from renewal.stats.paired import PRIOR_BLOCKS_LOOKING, effective_n
 
 
 def figures(printed: str) -> dict[str, tuple[str, str, str]]:
@@ -55,7 +55,7 @@ def test_the_arrays_are_the_formulas_of_the_library() -> None:
     for n in (14, 20, 33, 54):
         ours = effective(paths[:, :n])
         assert ours == pytest.approx(
-            [effective_n(path[:n], prior_blocks=PRIOR_BLOCKS) for path in paths], rel=1e-9
+            [effective_n(path[:n], prior_blocks=PRIOR_BLOCKS_LOOKING) for path in paths], rel=1e-9
         )
         r = paths[:, :n].sum(axis=1) / np.sqrt((paths[:, :n] ** 2).sum(axis=1))
         theirs = [log_t_e_values(path[:n])[-1] for path in paths]

@@ -253,3 +253,20 @@ def test_a_hundred_thousand_blocks_are_no_trouble(make_rows: MakeRows) -> None:
     sides = binary([0.3, 0.6] * 50_000)
     report = evaluate(Binary(), rows, pair(sides, sides))
     assert len(gains(report).blocks) == report.n_rows == 100_000
+
+
+def test_further_metrics_are_told_by_name_and_in_money(make_rows: MakeRows) -> None:
+    rows = make_rows(["no", "yes", "yes", "no"])
+    scores = binary([0.1, 0.8, 0.4, 0.3])
+    found = evaluate(
+        Binary(),
+        rows,
+        [Scored("v", scores, ("no", "yes"))],
+        more=("average_precision", "cost"),
+        costs={"no": {"no": 0.0, "yes": 1.0}, "yes": {"no": 10.0, "yes": 0.0}},
+    )
+    told = found.versions[0].metrics
+    assert told["average_precision"] == 1.0
+    assert told["cost"] == 10.0 / 4
+    with pytest.raises(Invalid, match="no_such"):
+        evaluate(Binary(), rows, [Scored("v", scores, ("no", "yes"))], more=("no_such",))

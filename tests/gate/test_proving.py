@@ -21,7 +21,7 @@ from renewal.gate.options import GateOptions
 from renewal.gate.proving import Lines, lines_of, prove
 
 MakeSeries = Callable[..., Series]
-OPTIONS = GateOptions()
+OPTIONS = GateOptions(min_rows=7)
 PATIENT = GateOptions(min_blocks=2)
 GAINS = arrays(np.float64, st.integers(7, 300), elements=st.floats(-1, 1, width=32))
 WINS = arrays(np.int64, st.integers(7, 400), elements=st.integers(-1, 1))

@@ -7,12 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import special
 
 from renewal.core.errors import Invalid
-from renewal.stats.lifetime import all_or_nothing, calibrate, granted_level, merge, spending
+from renewal.stats.lifetime import all_or_nothing, granted_level, spending
 
 BUDGET = 0.05
 
@@ -75,27 +73,9 @@ def test_the_share_of_wrong_acceptances_stays_within_the_budget_for_life(
 
 
 def test_e_values_of_a_null_average_to_at_most_one() -> None:
-    """By the midpoint rule over uniform p-values: the mean under the null, no simulation.
-
-    The calibrator's tail near 0 is heavy; what the grid misses of its integral is 1/ln(n).
-    """
+    """By the midpoint rule over uniform p-values: the mean under the null, no simulation."""
     grid = (np.arange(200_000) + 0.5) / 200_000
     assert np.mean([all_or_nothing(p, 0.01) for p in grid]) == pytest.approx(1.0)
-    assert 0.88 < np.mean([calibrate(p) for p in grid]) <= 1.0
-
-
-@given(st.floats(1e-300, 1.0), st.floats(1e-300, 1.0))
-def test_the_calibrator_falls_with_the_p_value(one: float, two: float) -> None:
-    low, high = sorted((one, two))
-    assert calibrate(low) >= calibrate(high) * (1 - 1e-9)
-
-
-def test_the_calibrator_is_its_integral() -> None:
-    """Against the mean of kappa * p**(kappa - 1) over 20,000 midpoints of (0, 1)."""
-    kappa = (np.arange(20_000) + 0.5) / 20_000
-    for p in (1e-6, 0.01, 0.3, 0.9, 0.9989, 0.9991, 1.0):
-        assert calibrate(p) == pytest.approx(np.mean(kappa * p ** (kappa - 1)), rel=1e-6)
-    assert calibrate(0.0) == math.inf
 
 
 def test_all_or_nothing_reaches_the_threshold_with_the_level() -> None:
@@ -112,7 +92,4 @@ def test_what_is_refused_names_its_remedy() -> None:
         spending(0)
     for p in (-0.1, 1.1, math.nan):
         with pytest.raises(Invalid, match="p-value between 0 and 1"):
-            calibrate(p)
-    for e_values in ([], [-1.0], [math.nan]):
-        with pytest.raises(Invalid, match="at least one e-value"):
-            merge(e_values)
+            all_or_nothing(p, 0.01)

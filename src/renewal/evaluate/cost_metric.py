@@ -19,6 +19,9 @@ from renewal.models.task import Classes, Scores
 
 _COSTS = "cost_metric"
 
+COST = "cost"
+"""The name under which claims and reports ask for it: the policy holds the table."""
+
 
 def cost_metric(
     costs: Mapping[Any, Mapping[Any, float]] | Sequence[Sequence[float]] | NDArray[Any],

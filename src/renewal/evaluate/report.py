@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from renewal.core.errors import Invalid
 from renewal.data.rows import Rows
 from renewal.evaluate.blocks import Blocks, blocks_of
 from renewal.evaluate.cost import Cost
+from renewal.evaluate.cost_metric import COST, cost_metric
 from renewal.evaluate.metrics import metric, metrics
 from renewal.evaluate.own_metric import own_metric
 from renewal.evaluate.series import Series
@@ -218,6 +220,7 @@ def evaluate(
     block_us: int | None = None,
     is_timed: bool = False,
     more: Sequence[str] = (),
+    costs: Mapping[Any, Mapping[Any, float]] | None = None,
 ) -> Report:
     """Measure versions on the same rows.
 
@@ -240,7 +243,9 @@ def evaluate(
         Whether event times are real, so that blocks are in order whatever they are.
     more : sequence of str
         Metrics beside those of the task: by name, such as ``average_precision`` or
-        ``pinball_0.9``, or a function of one's own as ``module:function``.
+        ``pinball_0.9``, a function of one's own as ``module:function``, or ``cost``.
+    costs : mapping of mappings or None
+        What a decision costs, ``costs[true][predicted]``; needed by ``cost``.
 
     Returns
     -------
@@ -259,7 +264,10 @@ def evaluate(
         Measured(
             each,
             _losses(task, each, labels),
-            {**metrics(task, each.scores, labels, each.classes), **_more(more, each, labels)},
+            {
+                **metrics(task, each.scores, labels, each.classes),
+                **_more(more, each, labels, costs),
+            },
         )
         for each in scored
     )
@@ -274,7 +282,12 @@ def evaluate(
     )
 
 
-def _more(names: Sequence[str], scored: Scored, labels: Labels) -> dict[str, float]:
+def _more(
+    names: Sequence[str],
+    scored: Scored,
+    labels: Labels,
+    costs: Mapping[Any, Mapping[Any, float]] | None,
+) -> dict[str, float]:
     """Return further metrics of a version, by name or import path."""
     found = {}
     for name in names:
@@ -282,6 +295,8 @@ def _more(names: Sequence[str], scored: Scored, labels: Labels) -> dict[str, flo
             own = own_metric(
                 name, scored.scores, labels=labels, classes=scored.classes, higher_is_better=True
             )
+        elif name == COST:
+            own = cost_metric(costs or {}, classes=scored.classes)
         else:
             own = metric(name, classes=scored.classes)
         found[name] = own.value(scored.scores, labels, scored.classes)

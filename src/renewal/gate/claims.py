@@ -13,9 +13,6 @@ from renewal.core.verdict import Claim
 LOSS = "loss"
 """The metric that a claim is about when it names none: the task's own loss."""
 
-COST = "cost"
-"""The metric in money: the policy's table of what each decision costs."""
-
 _KINDS = ("superior", "better_by", "no_worse")
 _FORM = re.compile(r"\s*(?P<kind>[a-z_]+)\s*(?:\((?P<inside>[^()]*)\))?\s*")
 _NUMBER = re.compile(r"[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?%?")

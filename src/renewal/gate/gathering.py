@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renewal.core.errors import Invalid
-from renewal.evaluate.cost_metric import cost_metric
+from renewal.evaluate.cost_metric import COST, cost_metric
 from renewal.evaluate.gains import block_counts, loss_series, metric_series
 from renewal.evaluate.metrics import metric
 from renewal.evaluate.metrics_record import Metric
 from renewal.evaluate.own_metric import own_metric
 from renewal.evaluate.report import Report
 from renewal.evaluate.series import Series
-from renewal.gate.claims import COST, LOSS, Proof
+from renewal.gate.claims import LOSS, Proof
 from renewal.gate.estimates import estimate_of
 from renewal.gate.judge import Evidence
 from renewal.gate.options import GateOptions

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Literal
 
 from renewal.core.errors import Invalid
-from renewal.gate.claims import COST, Proof, parse_proof
+from renewal.evaluate.cost_metric import COST
+from renewal.gate.claims import Proof, parse_proof
 
 
 @dataclass(frozen=True, slots=True)

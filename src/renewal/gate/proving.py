@@ -17,6 +17,7 @@ from renewal.core.verdict import Clause, State
 from renewal.evaluate.series import Series
 from renewal.gate.claims import Proof
 from renewal.gate.options import GateOptions
+from renewal.stats.lifetime import all_or_nothing
 
 _LARGEST_E = 1e300
 
@@ -189,8 +190,8 @@ def prove(
     test: Bounds = estimate.bounds if is_first else estimate.running
     p_value = test.p_value(lines.margin)
     e_value = later.share * _exp(estimate.running.log_e_value(lines.margin))
-    if is_first and p_value <= spent.accept:
-        e_value += 1.0 / level
+    if is_first:
+        e_value += spent.share * all_or_nothing(p_value, spent.accept)
     lower, upper = test.lower(spent.accept), test.upper(spent.reject)
     if is_first:
         # Where the running test says more on the same blocks, it has its own share to say it.

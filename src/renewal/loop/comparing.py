@@ -290,6 +290,7 @@ def report_of(
             block_us=block_us(shop),
             is_timed=shop.spec.time is not None,
             more=more,
+            costs=shop.gate.costs,
         )
     except Invalid as error:
         named = {version.id: version for version in versions}

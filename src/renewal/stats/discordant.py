@@ -9,6 +9,7 @@ from scipy import special
 
 from renewal.core.errors import Invalid
 from renewal.stats.checked import check_share
+from renewal.stats.mcnemar import mcnemar
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Discordant:
     def p_value(self, margin: float = 0.0) -> float:
         """Return the one-sided p-value of "the difference is at most `margin`"."""
         b, c, n = self.n_candidate_only, self.n_baseline_only, self.n_rows
-        at_none = _mid_p(b, c)
+        at_none = mcnemar(b, c).p_value
         if margin == 0.0:
             return at_none
         # Who is surely better is surely no worse by a margin, and the other way round.
@@ -102,7 +103,7 @@ class Discordant:
 
 def _lower(b: int, c: int, n: int, alpha: float) -> float:
     """Return the largest difference that is refuted at a level."""
-    is_better = _mid_p(b, c) < alpha
+    is_better = mcnemar(b, c).p_value < alpha
     low, high = (0.0, 1.0) if is_better else (-1.0, 0.0)
     for _ in range(60):
         middle = 0.5 * (low + high)
@@ -112,18 +113,6 @@ def _lower(b: int, c: int, n: int, alpha: float) -> float:
             high = middle
     # That the two differ is proved by the exact test alone, at whatever the score test says.
     return max(low, math.ulp(0.0)) if is_better else low
-
-
-def _mid_p(b: int, c: int) -> float:
-    """Return P(X > b) plus half of P(X = b) for X binomial of b + c and 1/2."""
-    tail = float(special.betainc(b, c + 1, 0.5)) if b else 1.0
-    log_mass = (
-        special.gammaln(b + c + 1)
-        - special.gammaln(b + 1)
-        - special.gammaln(c + 1)
-        - (b + c) * math.log(2.0)
-    )
-    return min(max(tail - 0.5 * math.exp(log_mass), 0.0), 1.0)
 
 
 def _score_p(b: int, c: int, n: int, difference: float) -> float:

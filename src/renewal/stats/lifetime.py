@@ -39,14 +39,11 @@ References
 .. [1] Xu and Ramdas (2024). Online multiple testing with e-values. AISTATS. arXiv 2311.06412.
 .. [2] Javanmard and Montanari (2018). Online rules for control of false discovery rate and
    false discovery exceedance. Annals of Statistics 46(2).
-.. [3] Vovk and Wang (2021). E-values: calibration, combination and applications. Annals of
-   Statistics 49(3). arXiv 1912.06116.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 
 from renewal.core.errors import Invalid
@@ -56,8 +53,6 @@ from renewal.stats.checked import check_share
 HORIZON = 520
 # What they may spend of the budget; the rest is for all that come after.
 _WITHIN = 0.95
-# Below this the closed form of the calibrator loses digits, and three terms of its series do.
-_NEAR_ONE = 1e-3
 
 
 def spending(t: int, horizon: int = HORIZON) -> float:
@@ -190,71 +185,6 @@ def all_or_nothing(p_value: float, level: float) -> float:
     """
     check_share(level, who="all_or_nothing", name="level")
     return 1.0 / level if _checked_p(p_value, who="all_or_nothing") <= level else 0.0
-
-
-def calibrate(p_value: float) -> float:
-    r"""Return an e-value for a p-value, without a level that was fixed before.
-
-    :math:`\int_0^1 \kappa p^{\kappa - 1} d\kappa = (1 - p + p \ln p) / (p \ln^2 p)`, the
-    mixture over all power calibrators. It costs: p = 0.001 becomes 21, not 1,000.
-
-    Parameters
-    ----------
-    p_value : float in [0, 1]
-        0 gives infinity, 1 gives 1/2.
-
-    Raises
-    ------
-    Invalid
-        When `p_value` is outside [0, 1], or NaN.
-
-    Notes
-    -----
-    Use it to merge evidence with other e-values; where a level was granted before,
-    `all_or_nothing` loses nothing.
-
-    Examples
-    --------
-    >>> [round(calibrate(p), 2) for p in (0.001, 0.01, 0.05, 1.0)]
-    [20.79, 4.45, 1.78, 0.5]
-    """
-    p = _checked_p(p_value, who="calibrate")
-    if p == 0.0:
-        return math.inf
-    # With x = -ln p it reads (e^x - 1 - x) / x^2.
-    x = -math.log(p)
-    if x < _NEAR_ONE:
-        return 0.5 + x / 6.0 + x * x / 24.0
-    return (math.expm1(x) - x) / (x * x)
-
-
-def merge(e_values: Sequence[float]) -> float:
-    """Return the mean of several e-values: again an e-value, whatever their dependence.
-
-    Parameters
-    ----------
-    e_values : sequence of float >= 0, at least one
-        Evidence about the same claim. Their *product* is an e-value only when each is valid
-        given the ones before.
-
-    Raises
-    ------
-    Invalid
-        When there is none, or one is negative or NaN.
-
-    Examples
-    --------
-    >>> merge([30.0, 0.0, 12.0])
-    14.0
-    """
-    if not e_values or not all(e >= 0.0 for e in e_values):
-        raise Invalid(
-            "merge",
-            needs="at least one e-value, none below 0",
-            came=f"{list(e_values)!r}",
-            todo="Pass e-values, not p-values or logarithms.",
-        )
-    return math.fsum(e_values) / len(e_values)
 
 
 @lru_cache(maxsize=16)

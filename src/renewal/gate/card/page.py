@@ -57,7 +57,7 @@ thead th { font-weight: 600; color: var(--soft); border-bottom: 2px solid var(--
 tbody th { font-weight: 600; min-width: 12ch; }
 .num { text-align: right; font-variant-numeric: tabular-nums; }
 td.num { white-space: nowrap; }
-.why { color: var(--soft); font-size: 13px; }
+.why { color: var(--soft); font-size: 13px; font-weight: 400; }
 tr.all th, tr.all td { font-weight: 600; border-top: 2px solid var(--line); }
 .tag { display: inline-block; padding: 0 8px; border-radius: 10px; white-space: nowrap;
   font-size: 13px; border: 1px solid currentColor; }

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from bench.gate.merging import block_length, merge_blocks
 from renewal.core.errors import Invalid
 from renewal.stats.anytime import log_t_e_values
-from renewal.stats.blocks import block_length, merge_blocks
 from renewal.stats.paired import PRIOR_BLOCKS_LOOKING, paired_mean
 
 Draw = Callable[[np.random.Generator, int, int, float], NDArray[np.float64]]

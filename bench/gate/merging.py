@@ -1,4 +1,4 @@
-"""Blocks merged into longer ones, for tests that need units which do not resemble each other.
+"""Blocks merged into longer ones: the rule beside ours that estimates a block length.
 
 `paired_mean` charges resemblance itself. A permutation, a bootstrap, McNemar's test or an
 e-process of counts cannot: they are handed longer blocks.
