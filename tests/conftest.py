@@ -1,4 +1,4 @@
-"""What several tests of statistics draw from."""
+"""What tests of statistics and of benchmarks draw from."""
 
 from __future__ import annotations
 
