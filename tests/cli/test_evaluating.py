@@ -74,6 +74,8 @@ def shell(home: Shell, capsys: pytest.CaptureFixture[str]) -> Shell:
     home.capsys = capsys
     if not (home.folder / "home").exists():
         home.run("init")
+        # The same rows are for judging every time.
+        (home.folder / "home" / "salt").write_bytes(b"roles")
         home.train("first.parquet", rows(80, 1, shuffled=True))
         home.train("second.parquet", rows(1500, 2))
         home.train("third.parquet", rows(1500, 3))
@@ -225,6 +227,7 @@ def test_the_card_of_a_running_test_rests_on_the_rows_of_all_its_looks(
     shell = Shell(tmp_path)
     shell.capsys = capsys
     shell.run("init")
+    (tmp_path / "home" / "salt").write_bytes(b"roles")
     shell.train("first.parquet", rows(600, 1))
     shell.train("second.parquet", rows(600, 2))
     first = shell.json("gate", "m", "v2", code=5)

@@ -51,6 +51,7 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
     """Return a home with a champion that leaves a column out, a candidate, and bare rows."""
     found = Shell(tmp_path, capsys)
     found.run("init")
+    (tmp_path / "home" / "salt").write_bytes(b"roles")  # the same rows for judging every time
     (tmp_path / "home" / "renewal.toml").write_text('[gate]\nmust_prove = ["superior(accuracy)"]\n')
     seen = people(400, 1)
     pq.write_table(seen, tmp_path / "seen.parquet")
