@@ -69,7 +69,7 @@ def test_each_claim_has_the_test_made_for_it(report: Report, kind: str) -> None:
     found = gathered(report)
     assert tuple(each.estimate.method for each in found) == METHODS[kind]
     assert [str(each.proof) for each in found] == list(EVERY)
-    assert [each.higher_is_better for each in found] == [False, True, True, True]
+    assert [each.series.higher_is_better for each in found] == [False, True, True, True]
     kinds = {
         "rows": (PairedMean, AucDifference, Bootstrapped, Discordant),
         "groups": (PairedMean, AucDifference, Bootstrapped, PairedMean),
@@ -110,7 +110,7 @@ def test_a_metric_that_falls_with_quality_gains_when_it_falls(make_report: MakeR
     better = np.where(labels == 1, 0.9, 0.1) + np.linspace(-0.01, 0.01, 100)
     (found,) = gathered(make_report(labels, worse, better), "superior(brier)")
     assert found.estimate.gain == pytest.approx(0.16 - 0.01, abs=0.01)
-    assert not found.higher_is_better
+    assert not found.series.higher_is_better
     assert found.series.reach == 1.0
 
 
@@ -156,7 +156,7 @@ def test_evidence_goes_on_where_it_ended(make_report: MakeReport) -> None:
     before, since = part(slice(0, 200)), part(slice(200, None))
     found = carried([each.series for each in before], since)
     assert [each.proof for each in found] == [each.proof for each in whole]
-    assert [each.higher_is_better for each in found] == [False, True, True, True]
+    assert [each.series.higher_is_better for each in found] == [False, True, True, True]
     for each, all_in_one in zip(found, whole, strict=True):
         assert each.series.n_rows == each.estimate.n_rows == 400
         assert each.estimate.n_blocks == 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,12 +80,12 @@ def test_a_margin_is_said(make_series: MakeSeries, look: Look) -> None:
 
 def test_a_metric_that_grows_with_quality_rises(make_series: MakeSeries) -> None:
     options = GateOptions(must_prove=("superior(auc)",))
-    series = make_series(around(0.021), loss=0.8, metric="auc")
-    evidence = [Evidence(options.proofs[0], series, estimate_of(series), higher_is_better=True)]
+    series = replace(make_series(around(0.021), loss=0.8, metric="auc"), higher_is_better=True)
+    evidence = [Evidence(options.proofs[0], series, estimate_of(series))]
     found = judge(evidence, options, grant=Grant(0.05, 1), is_first=True)
     assert re.match(r"auc \+0\.0210 \(at least \+0\.01\d\d at 97\.5%\)", found.reason)
-    worse = make_series(around(-0.021), loss=0.8, metric="auc")
-    evidence = [Evidence(options.proofs[0], worse, estimate_of(worse), higher_is_better=True)]
+    worse = replace(make_series(around(-0.021), loss=0.8, metric="auc"), higher_is_better=True)
+    evidence = [Evidence(options.proofs[0], worse, estimate_of(worse))]
     found = judge(evidence, options, grant=Grant(0.05, 1), is_first=True)
     assert re.search(r"auc -0\.0210 \(at best -.*; worth shipping from \+0\.0080\)", found.reason)
 

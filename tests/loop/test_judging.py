@@ -17,6 +17,7 @@ from renewal.loop.comparing import evaluate_versions
 from renewal.loop.judging import (
     Judged,
     first_verdict,
+    hand_over,
     next_verdict,
     record,
     running_verdict,
@@ -252,3 +253,35 @@ def test_guards_are_not_asked_about_what_is_not_proved(
     found = running_verdict(stage.shop, stage.candidate, stage.champion, stage.days(0, 20)).verdict
     assert isinstance(found, Verdict)
     assert found.outcome == "reject"
+
+
+def test_a_newer_candidate_takes_over_evidence_and_claim(stage: Stage) -> None:
+    """Breaks when a candidate that is replaced has been watched for nothing, or charged twice."""
+    patient = replace(stage.shop, gate=replace(stage.shop.gate, futility=0.0, min_blocks=20))
+    kept(stage, first_verdict(patient, stage.candidate, stage.champion, stage.days(0, 14)))
+    pairs = evaluate_versions(patient, (stage.champion, stage.candidate), stage.days(14, 18))
+    handed = hand_over(patient, stage.other, stage.candidate, stage.champion, pairs)
+    assert handed is not None
+    last, start = handed
+    assert last is not None
+    assert (last.verdict.candidate, last.verdict.n_blocks) == (stage.candidate.id, 18)
+    assert (start.verdict.candidate, start.verdict.n_blocks) == (stage.other.id, 18)
+    assert start.verdict.outcome == "undecided", "it has no block of its own yet"
+    assert start.rows is None, "its predecessor used the rows"
+    kept(stage, last)
+    kept(stage, start)
+    (claim,) = claims(stage.shop.db, "m")
+    assert (claim.number, claim.candidate) == (1, stage.other.id)
+    more = running_verdict(patient, stage.other, stage.champion, stage.days(0, 25)).verdict
+    assert (more.n_blocks, more.number) == (25, 1)
+    assert more.outcome == "undecided", "seven of twenty blocks of its own"
+    short = replace(stage.shop, gate=replace(stage.shop.gate, min_blocks=7))
+    found = running_verdict(short, stage.other, stage.champion, stage.days(0, 25)).verdict
+    assert found.outcome == "accept"
+
+
+def test_a_line_that_does_not_look_promising_ends(stage: Stage) -> None:
+    patient = replace(stage.shop, gate=replace(stage.shop.gate, futility=0.0, min_blocks=20))
+    stage.answers[stage.candidate.id] = stage.answers[stage.champion.id]
+    kept(stage, first_verdict(patient, stage.candidate, stage.champion, stage.days(0, 14)))
+    assert hand_over(patient, stage.other, stage.candidate, stage.champion, None) is None

@@ -86,12 +86,24 @@ def metric_series(report: Report, metric: Metric, candidate: str, baseline: str)
         )
         low, high = metric.bounds
         reach = np.inf if low is None or high is None else high - low
-        return report.series(metric.name, (candidate, baseline), gains, values=values, reach=reach)
+        return report.series(
+            metric.name,
+            (candidate, baseline),
+            gains,
+            values=values,
+            reach=reach,
+            higher_is_better=metric.higher_is_better,
+        )
     if metric.kind == "set" and metric.counts is None:
         report = _merged(report)
     gains = (_rank_gains if metric.kind == "rank" else _set_gains)(report, metric, new, old)
     return report.series(
-        metric.name, (candidate, baseline), sign * gains, values=values, is_weighted=False
+        metric.name,
+        (candidate, baseline),
+        sign * gains,
+        values=values,
+        is_weighted=False,
+        higher_is_better=metric.higher_is_better,
     )
 
 

@@ -173,6 +173,7 @@ class Report:
         values: tuple[float, float],
         is_weighted: bool = True,
         reach: float = math.inf,
+        higher_is_better: bool = False,
     ) -> Series:
         """Return gains by block as a series; blocks whose gain is NaN are left out.
 
@@ -186,7 +187,7 @@ class Report:
             Positive where the candidate is better.
         values : tuple of (candidate, baseline)
             The metric over all rows.
-        is_weighted, reach
+        is_weighted, reach, higher_is_better
             As in `Series`.
         """
         defined = ~np.isnan(gains)
@@ -208,6 +209,7 @@ class Report:
             is_ordered=blocks.is_ordered,
             is_weighted=is_weighted,
             reach=reach,
+            higher_is_better=higher_is_better,
         )
 
 

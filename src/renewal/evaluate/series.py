@@ -67,6 +67,10 @@ class Series:
         their plain mean is the gain.
     reach : float, default inf
         The largest absolute gain that a row can have.
+    higher_is_better : bool, default False
+        Whether the metric grows with quality; a loss falls.
+    n_before : int, default 0
+        Leading blocks that are of the candidates whose place this one took (`handed_to`).
 
     Examples
     --------
@@ -96,6 +100,30 @@ class Series:
     is_ordered: bool = True
     is_weighted: bool = True
     reach: float = math.inf
+    higher_is_better: bool = False
+    n_before: int = 0
+
+    def handed_to(self, candidate: str) -> Series:
+        """Return the series as the beginning of another candidate's: one line of candidates.
+
+        Parameters
+        ----------
+        candidate : str
+            Id of the version that takes the place.
+        """
+        return replace(self, candidate=candidate, n_before=len(self.blocks))
+
+    @property
+    def own(self) -> Series:
+        """The blocks of this candidate itself."""
+        kept = slice(self.n_before, None)
+        return replace(
+            self,
+            blocks=self.blocks[kept],
+            n_block_rows=self.n_block_rows[kept],
+            gains=self.gains[kept],
+            n_before=0,
+        )
 
     @property
     def weights(self) -> Scores:
@@ -158,8 +186,10 @@ class Series:
             out,
             names=np.array([self.metric, self.baseline, self.candidate, self.unit]),
             values=np.array([self.baseline_value, self.candidate_value, self.reach]),
-            counts=np.array([self.from_us, self.until_us, self.n_seen]),
-            flags=np.array([self.has_groups, self.is_ordered, self.is_weighted]),
+            counts=np.array([self.from_us, self.until_us, self.n_seen, self.n_before]),
+            flags=np.array(
+                [self.has_groups, self.is_ordered, self.is_weighted, self.higher_is_better]
+            ),
             blocks=self.blocks,
             n_block_rows=self.n_block_rows,
             gains=self.gains,
@@ -179,8 +209,8 @@ class Series:
             with np.load(io.BytesIO(data), allow_pickle=False) as found:
                 metric, baseline, candidate, unit = map(str, found["names"])
                 old, new, reach = map(float, found["values"])
-                from_us, until_us, n_seen = map(int, found["counts"])
-                has_groups, is_ordered, is_weighted = map(bool, found["flags"])
+                from_us, until_us, n_seen, n_before = map(int, found["counts"])
+                has_groups, is_ordered, is_weighted, is_up = map(bool, found["flags"])
                 blocks, n_block_rows, gains = (
                     found[name] for name in ("blocks", "n_block_rows", "gains")
                 )
@@ -208,6 +238,8 @@ class Series:
             is_ordered,
             is_weighted,
             reach,
+            is_up,
+            n_before,
         )
 
 

@@ -84,7 +84,7 @@ def carried(earlier: Sequence[Series], evidence: Sequence[Evidence]) -> tuple[Ev
             found.append(each)
             continue
         series = before.then(each.series)
-        found.append(Evidence(each.proof, series, estimate_of(series), each.higher_is_better))
+        found.append(Evidence(each.proof, series, estimate_of(series)))
     return tuple(found)
 
 
@@ -105,7 +105,7 @@ def _one(
         )
     bounds, method = _made_for(report, found, series, seed=options.seed)
     estimate = estimate_of(series, bounds=bounds, method=method)
-    return Evidence(proof, series, estimate, found.higher_is_better)
+    return Evidence(proof, series, estimate)
 
 
 def _metric(report: Report, baseline: str, proof: Proof, options: GateOptions) -> Metric:

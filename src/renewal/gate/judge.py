@@ -14,6 +14,7 @@ from renewal.core.clock import from_us
 from renewal.core.verdict import Clause, Outcome, Verdict
 from renewal.evaluate.series import Series
 from renewal.gate.claims import Proof
+from renewal.gate.estimates import estimate_of
 from renewal.gate.options import GateOptions
 from renewal.gate.proving import Estimate, levels_of, lines_of, prove
 from renewal.gate.waiting import Missing, is_futile, missing
@@ -32,14 +33,11 @@ class Evidence:
         By block.
     estimate : Estimate
         Of that series.
-    higher_is_better : bool, default False
-        Whether its metric grows with quality.
     """
 
     proof: Proof
     series: Series
     estimate: Estimate
-    higher_is_better: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +144,38 @@ def judge(
 
 
 def _told(evidence: Evidence, options: GateOptions, level: float, *, is_first: bool) -> Clause:
+    if evidence.series.n_before and not is_first:
+        return _told_of_line(evidence, options, level)
+    return _told_of(evidence, options, level, is_first=is_first)
+
+
+def _told_of_line(evidence: Evidence, options: GateOptions, level: float) -> Clause:
+    """Prove a claim by the whole line of candidates, or by the newest alone.
+
+    Each of the two running tests has half of the level; the average of their e-values is an
+    e-value. The line speaks for its newest candidate only where that has blocks enough of its
+    own, and a gain in them; and it never speaks against it.
+    """
+    series = evidence.series
+    line = _told_of(evidence, options, level / 2.0, is_first=False)
+    days = counted(series.n_before, series.unit)
+    line = replace(
+        line, sentence=f"{line.sentence}, {days} of them of candidates whose place it took"
+    )
+    own = series.own
+    least = options.least(is_ordered=series.is_ordered)
+    if len(own.blocks) < least:
+        return replace(line, state="cannot_tell", e_value=line.e_value / 2.0)
+    alone = replace(evidence, series=own, estimate=estimate_of(own))
+    newest = _told_of(alone, options, level / 2.0, is_first=False)
+    e_value = (line.e_value + newest.e_value) / 2.0
+    if newest.state != "cannot_tell":
+        return replace(newest, e_value=e_value)
+    is_proved = line.state == "holds" and newest.value > newest.bound
+    return replace(line, state="holds" if is_proved else "cannot_tell", e_value=e_value)
+
+
+def _told_of(evidence: Evidence, options: GateOptions, level: float, *, is_first: bool) -> Clause:
     proof, series = evidence.proof, evidence.series
     clause = prove(proof, series, evidence.estimate, options, level=level, is_first=is_first)
     telling = Telling(
@@ -154,7 +184,7 @@ def _told(evidence: Evidence, options: GateOptions, level: float, *, is_first: b
         lines_of(proof, series.baseline_value, options),
         series,
         levels_of(options, level, is_first=is_first).reject,
-        evidence.higher_is_better,
+        series.higher_is_better,
     )
     return replace(clause, sentence=sentence(telling))
 
@@ -183,12 +213,16 @@ def _outcome(
         lines = lines_of(each.proof, each.series.baseline_value, options)
         least = options.least(is_ordered=each.series.is_ordered)
         most = options.most(is_ordered=each.series.is_ordered)
-        if not is_first and clause.n_blocks >= most:
+        # The wait is for the candidate itself, whatever came before it in its line.
+        n_own = clause.n_blocks - each.series.n_before
+        if not is_first and n_own >= most:
             return "reject", "not proved after the longest that this gate waits"
+        if n_own < least:
+            continue
+        own = estimate_of(each.series.own) if each.series.n_before else each.estimate
         # One look at rows already there may be larger than the longest wait.
-        is_within = clause.n_blocks < most
-        if is_within and is_futile(
-            each.estimate, lines, later, futility=options.futility, least=least, most=most
+        if n_own < most and is_futile(
+            own, lines, later, futility=options.futility, least=least, most=most
         ):
             within = counted(most, each.series.unit)
             return "reject", f"a proof within {within} has become too unlikely to wait for"
@@ -254,7 +288,7 @@ def _next_action(
         )
     more = counted(lacking.n_blocks, f"more {head.series.unit}")
     most = options.most(is_ordered=head.series.is_ordered)
-    left = max(0, most - head.estimate.n_blocks)
+    left = max(0, most - head.estimate.n_blocks + head.series.n_before)
     if lacking.n_blocks > left:
         return f"try another strategy: a proof takes about {more}, and the gate waits for {left:,}"
     if lacking.at_us is not None and head.series.is_ordered:

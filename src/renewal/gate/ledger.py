@@ -168,6 +168,7 @@ def record_look(
     rows: str | None = None,
     series: Sequence[str] = (),
     verdict_id: str | None = None,
+    takes_over: str | None = None,
 ) -> None:
     """Write down a look and what it makes of its claim, in the caller's transaction.
 
@@ -189,6 +190,8 @@ def record_look(
         Digests of the series that it was taken at.
     verdict_id : str or None
         Of the stored verdict.
+    takes_over : str or None
+        Id of the candidate whose place, and so whose claim, this one takes in its line.
     """
     connection.execute(
         insert(gate_looks).values(
@@ -214,12 +217,12 @@ def record_look(
     }
     if verdict.number:
         values["e_value"] = verdict.e_value
-    pair = (verdict.candidate, verdict.baseline)
+    pair = (takes_over or verdict.candidate, verdict.baseline)
     stored = _claim_of(connection, model, verdict.claim, pair)
     if stored is not None:
         where = (gate_claims.c.model == model, gate_claims.c.claim == verdict.claim)
         query = update(gate_claims).where(*where, gate_claims.c.number == stored.number)
-        connection.execute(query.values(**values))
+        connection.execute(query.values(candidate=verdict.candidate, **values))
         return
     if verdict.number == 0:
         return

@@ -297,6 +297,7 @@ def evidence_of(proof: Proof, request: LabelRequest, frame: Frame, answer: Answe
         baseline_value=old,
         candidate_value=new,
         unit=frame.unit,
+        higher_is_better=answer.higher_is_better,
         blocks=frame.blocks,
         n_block_rows=rows,
         gains=gains,
@@ -312,7 +313,7 @@ def evidence_of(proof: Proof, request: LabelRequest, frame: Frame, answer: Answe
         estimate = estimate_of(series)
     else:
         estimate = estimate_of(series, bounds=exact, method="McNemar, mid-p, on the rows asked")
-    return Evidence(proof, series, estimate, answer.higher_is_better)
+    return Evidence(proof, series, estimate)
 
 
 def _chances(frame: Frame, came: NDArray[np.bool_]) -> Floats:

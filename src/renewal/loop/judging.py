@@ -21,8 +21,9 @@ from renewal.data.rows import Rows
 from renewal.evaluate.report import Report
 from renewal.evaluate.series import Series
 from renewal.gate.approvals import ask
+from renewal.gate.estimates import estimate_of
 from renewal.gate.gathering import Undefined, carried, gather
-from renewal.gate.judge import judge, not_judged
+from renewal.gate.judge import Evidence, Grant, judge, not_judged
 from renewal.gate.ledger import grant, looks_at, record_look, rows_used
 from renewal.loop.comparing import Unscorable, evaluate_versions
 from renewal.loop.guarding import vetoes_of
@@ -46,11 +47,14 @@ class Judged:
         Digest of the key set of the rows that it used.
     series : tuple of str
         Digests of the series that it was taken at.
+    takes_over : str or None
+        Id of the candidate whose place this one takes in its line.
     """
 
     verdict: Verdict
     rows: str | None = None
     series: tuple[str, ...] = ()
+    takes_over: str | None = None
 
 
 def first_verdict(shop: Workshop, candidate: Version, champion: Version, rows: Rows) -> Judged:
@@ -144,6 +148,68 @@ def next_verdict(shop: Workshop, candidate: Version, champion: Version, report: 
     return _kept(shop, verdict, report.rows, [each.series for each in evidence])
 
 
+def hand_over(
+    shop: Workshop,
+    candidate: Version,
+    predecessor: Version,
+    champion: Version,
+    report: Report | None,
+) -> tuple[Judged | None, Judged] | None:
+    """Let a candidate take the place, and the evidence, of one that is on probation.
+
+    Candidates that an update makes for the same champion are one line: the running test is
+    about the line, and its claim, level and blocks go on. So a candidate that is replaced
+    before its evidence suffices has not been watched for nothing.
+
+    Parameters
+    ----------
+    shop : Workshop
+        The rooms.
+    candidate : Version
+        The newer one.
+    predecessor : Version
+        On probation beside the same champion.
+    champion : Version
+        Of both.
+    report : Report or None
+        The live pairs of the predecessor so far.
+
+    Returns
+    -------
+    last : Judged or None
+        The last look at the predecessor, to be recorded first; None without new rows.
+    start : Judged
+        Undecided, with the evidence of the line; the candidate has none of its own yet.
+    None
+        Where the line does not look promising, or the predecessor is decided: then the
+        candidate begins a claim of its own.
+    """
+    last = None if report is None else next_verdict(shop, predecessor, champion, report)
+    before = looks_at(shop.db, shop.spec.name, predecessor.id, champion.id)
+    if last is not None and last.series:
+        verdict, digests = last.verdict, last.series
+    elif before and before[-1].verdict is not None:
+        last = None
+        verdict = shop.registry.verdict(before[-1].verdict)
+        digests = before[-1].series or ()
+    else:
+        return None
+    if verdict.outcome != "undecided" or verdict.number == 0 or not verdict.gain > verdict.margin:
+        return None
+    series = [each.handed_to(candidate.id) for each in _series(shop, digests)]
+    granted = Grant(1.0 / verdict.threshold, verdict.number)
+    if len(series) != len(shop.gate.proofs):
+        return None  # the policy asks for other claims by now
+    evidence = [
+        Evidence(proof, each, estimate_of(each))
+        for proof, each in zip(shop.gate.proofs, series, strict=True)
+    ]
+    started = judge(evidence, shop.gate, grant=granted, is_first=False)
+    kept = tuple(shop.store.put(each.to_bytes()) for each in series)
+    start = replace(started, asked=to_plain(shop.gate))
+    return last, Judged(start, series=kept, takes_over=predecessor.id)
+
+
 def running_verdict(shop: Workshop, candidate: Version, champion: Version, rows: Rows) -> Judged:
     """Score both versions on rows that came since the last look, and go on with its test.
 
@@ -189,6 +255,7 @@ def record(shop: Workshop, connection: Connection, judged: Judged, *, who: str) 
         rows=judged.rows,
         series=judged.series,
         verdict_id=verdict_id,
+        takes_over=judged.takes_over,
     )
     if verdict.outcome == "accept" and shop.gate.approval == "person":
         ask(
