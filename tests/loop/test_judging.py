@@ -260,16 +260,17 @@ def test_a_newer_candidate_takes_over_evidence_and_claim(stage: Stage) -> None:
     patient = replace(stage.shop, gate=replace(stage.shop.gate, futility=0.0, min_blocks=20))
     kept(stage, first_verdict(patient, stage.candidate, stage.champion, stage.days(0, 14)))
     pairs = evaluate_versions(patient, (stage.champion, stage.candidate), stage.days(14, 18))
-    handed = hand_over(patient, stage.other, stage.candidate, stage.champion, pairs)
-    assert handed is not None
-    last, start = handed
-    assert last is not None
+    last, first, start = hand_over(
+        patient, stage.other, stage.candidate, stage.champion, pairs, rows=stage.days(14, 18)
+    )
     assert (last.verdict.candidate, last.verdict.n_blocks) == (stage.candidate.id, 18)
     assert (start.verdict.candidate, start.verdict.n_blocks) == (stage.other.id, 18)
     assert start.verdict.outcome == "undecided", "it has no block of its own yet"
-    assert start.rows is None, "its predecessor used the rows"
-    kept(stage, last)
-    kept(stage, start)
+    assert start.rows is None, "the two looks before used the rows"
+    assert (first.verdict.look, first.verdict.outcome) == ("first", "undecided")
+    assert first.verdict.threshold == pytest.approx(4.0 * last.verdict.threshold)
+    for each in (last, first, start):
+        kept(stage, each)
     (claim,) = claims(stage.shop.db, "m")
     assert (claim.number, claim.candidate) == (1, stage.other.id)
     more = running_verdict(patient, stage.other, stage.champion, stage.days(0, 25)).verdict
@@ -284,4 +285,34 @@ def test_a_line_that_does_not_look_promising_ends(stage: Stage) -> None:
     patient = replace(stage.shop, gate=replace(stage.shop.gate, futility=0.0, min_blocks=20))
     stage.answers[stage.candidate.id] = stage.answers[stage.champion.id]
     kept(stage, first_verdict(patient, stage.candidate, stage.champion, stage.days(0, 14)))
-    assert hand_over(patient, stage.other, stage.candidate, stage.champion, None) is None
+    rows = stage.days(14, 28)
+    assert hand_over(patient, stage.other, stage.candidate, stage.champion, None, rows=rows) == ()
+
+
+def test_a_newer_candidate_that_is_far_better_is_accepted_at_its_first_look(stage: Stage) -> None:
+    """Breaks when the world has turned, and the model that follows it waits as long as the line."""
+    patient = replace(stage.shop, gate=replace(stage.shop.gate, futility=0.0, min_blocks=20))
+    kept(stage, first_verdict(patient, stage.candidate, stage.champion, stage.days(0, 14)))
+    short = replace(stage.shop, gate=replace(stage.shop.gate, min_blocks=7))
+    looks = hand_over(
+        short, stage.other, stage.candidate, stage.champion, None, rows=stage.days(14, 28)
+    )
+    assert [each.verdict.outcome for each in looks] == ["accept"]
+    for each in looks:
+        kept(stage, each)
+    (claim,) = claims(stage.shop.db, "m")
+    assert (claim.candidate, claim.outcome) == (stage.other.id, "accept")
+
+
+def test_a_newer_candidate_that_is_worse_takes_no_place(stage: Stage) -> None:
+    """Breaks when a bad newcomer ends the claim of the one that it was to replace."""
+    patient = replace(stage.shop, gate=replace(stage.shop.gate, futility=0.0, min_blocks=20))
+    kept(stage, first_verdict(patient, stage.candidate, stage.champion, stage.days(0, 14)))
+    stage.answers[stage.other.id] = half
+    (first,) = hand_over(
+        patient, stage.other, stage.candidate, stage.champion, None, rows=stage.days(14, 34)
+    )
+    assert (first.verdict.outcome, first.takes_over) == ("reject", None)
+    kept(stage, first)
+    (claim,) = claims(stage.shop.db, "m")
+    assert (claim.candidate, claim.outcome) == (stage.candidate.id, "undecided")

@@ -71,6 +71,8 @@ class Series:
         Whether the metric grows with quality; a loss falls.
     n_before : int, default 0
         Leading blocks that are of the candidates whose place this one took (`handed_to`).
+    n_handed : int, default 0
+        How many candidates those were.
 
     Examples
     --------
@@ -102,6 +104,7 @@ class Series:
     reach: float = math.inf
     higher_is_better: bool = False
     n_before: int = 0
+    n_handed: int = 0
 
     def handed_to(self, candidate: str) -> Series:
         """Return the series as the beginning of another candidate's: one line of candidates.
@@ -111,7 +114,12 @@ class Series:
         candidate : str
             Id of the version that takes the place.
         """
-        return replace(self, candidate=candidate, n_before=len(self.blocks))
+        return replace(
+            self,
+            candidate=candidate,
+            n_before=len(self.blocks),
+            n_handed=self.n_handed + 1,
+        )
 
     @property
     def own(self) -> Series:
@@ -123,6 +131,7 @@ class Series:
             n_block_rows=self.n_block_rows[kept],
             gains=self.gains[kept],
             n_before=0,
+            n_handed=0,
         )
 
     @property
@@ -186,7 +195,9 @@ class Series:
             out,
             names=np.array([self.metric, self.baseline, self.candidate, self.unit]),
             values=np.array([self.baseline_value, self.candidate_value, self.reach]),
-            counts=np.array([self.from_us, self.until_us, self.n_seen, self.n_before]),
+            counts=np.array(
+                [self.from_us, self.until_us, self.n_seen, self.n_before, self.n_handed]
+            ),
             flags=np.array(
                 [self.has_groups, self.is_ordered, self.is_weighted, self.higher_is_better]
             ),
@@ -209,7 +220,7 @@ class Series:
             with np.load(io.BytesIO(data), allow_pickle=False) as found:
                 metric, baseline, candidate, unit = map(str, found["names"])
                 old, new, reach = map(float, found["values"])
-                from_us, until_us, n_seen, n_before = map(int, found["counts"])
+                from_us, until_us, n_seen, n_before, n_handed = map(int, found["counts"])
                 has_groups, is_ordered, is_weighted, is_up = map(bool, found["flags"])
                 blocks, n_block_rows, gains = (
                     found[name] for name in ("blocks", "n_block_rows", "gains")
@@ -240,6 +251,7 @@ class Series:
             reach,
             is_up,
             n_before,
+            n_handed,
         )
 
 

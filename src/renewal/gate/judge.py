@@ -143,6 +143,25 @@ def judge(
     )
 
 
+def share_of_newest(n_handed: int) -> float:
+    """Return the share of a line's level that is for its newest candidate alone.
+
+    Half of the level is the line's; of the rest each newcomer has half of what those before it
+    left, so that all of them together never have more, however many come.
+
+    Parameters
+    ----------
+    n_handed : int >= 1
+        How many candidates were before it.
+
+    Examples
+    --------
+    >>> [share_of_newest(n) for n in (1, 2, 3)]
+    [0.25, 0.125, 0.0625]
+    """
+    return 0.5 ** (n_handed + 1)
+
+
 def _told(evidence: Evidence, options: GateOptions, level: float, *, is_first: bool) -> Clause:
     if evidence.series.n_before and not is_first:
         return _told_of_line(evidence, options, level)
@@ -152,11 +171,12 @@ def _told(evidence: Evidence, options: GateOptions, level: float, *, is_first: b
 def _told_of_line(evidence: Evidence, options: GateOptions, level: float) -> Clause:
     """Prove a claim by the whole line of candidates, or by the newest alone.
 
-    Each of the two running tests has half of the level; the average of their e-values is an
-    e-value. The line speaks for its newest candidate only where that has blocks enough of its
-    own, and a gain in them; and it never speaks against it.
+    The line has half of the level, the newest its `share_of_newest`; the average of their
+    e-values by these weights is an e-value. The line speaks for its newest candidate only where
+    that has blocks enough of its own, and a gain in them; and it never speaks against it.
     """
     series = evidence.series
+    share = share_of_newest(series.n_handed)
     line = _told_of(evidence, options, level / 2.0, is_first=False)
     days = counted(series.n_before, series.unit)
     line = replace(
@@ -167,8 +187,8 @@ def _told_of_line(evidence: Evidence, options: GateOptions, level: float) -> Cla
     if len(own.blocks) < least:
         return replace(line, state="cannot_tell", e_value=line.e_value / 2.0)
     alone = replace(evidence, series=own, estimate=estimate_of(own))
-    newest = _told_of(alone, options, level / 2.0, is_first=False)
-    e_value = (line.e_value + newest.e_value) / 2.0
+    newest = _told_of(alone, options, level * share, is_first=False)
+    e_value = line.e_value / 2.0 + newest.e_value * share
     if newest.state != "cannot_tell":
         return replace(newest, e_value=e_value)
     is_proved = line.state == "holds" and newest.value > newest.bound

@@ -23,7 +23,7 @@ from renewal.evaluate.series import Series
 from renewal.gate.approvals import ask
 from renewal.gate.estimates import estimate_of
 from renewal.gate.gathering import Undefined, carried, gather
-from renewal.gate.judge import Evidence, Grant, judge, not_judged
+from renewal.gate.judge import Evidence, Grant, judge, not_judged, share_of_newest
 from renewal.gate.ledger import grant, looks_at, record_look, rows_used
 from renewal.loop.comparing import Unscorable, evaluate_versions
 from renewal.loop.guarding import vetoes_of
@@ -79,7 +79,13 @@ def first_verdict(shop: Workshop, candidate: Version, champion: Version, rows: R
     return _hinted(shop, _first_look(shop, candidate, champion, rows))
 
 
-def _first_look(shop: Workshop, candidate: Version, champion: Version, rows: Rows) -> Judged:
+def _first_look(
+    shop: Workshop,
+    candidate: Version,
+    champion: Version,
+    rows: Rows,
+    granted: Grant | None = None,
+) -> Judged:
     pair = (candidate.id, champion.id)
     used = rows_used(shop.db, shop.spec.name, besides=pair)
 
@@ -96,7 +102,7 @@ def _first_look(shop: Workshop, candidate: Version, champion: Version, rows: Row
     verdict = judge(
         evidence,
         shop.gate,
-        grant=grant(shop.db, shop.spec.name, pair, shop.gate),
+        grant=granted or grant(shop.db, shop.spec.name, pair, shop.gate),
         is_first=True,
         vetoes=vetoes_of(shop, report, candidate, champion, is_first=True),
         notes=report.notes,
@@ -154,12 +160,15 @@ def hand_over(
     predecessor: Version,
     champion: Version,
     report: Report | None,
-) -> tuple[Judged | None, Judged] | None:
+    *,
+    rows: Rows,
+) -> tuple[Judged, ...]:
     """Let a candidate take the place, and the evidence, of one that is on probation.
 
     Candidates that an update makes for the same champion are one line: the running test is
     about the line, and its claim, level and blocks go on. So a candidate that is replaced
-    before its evidence suffices has not been watched for nothing.
+    before its evidence suffices has not been watched for nothing. The newer one has its own
+    first look besides, at its share of the level.
 
     Parameters
     ----------
@@ -173,16 +182,17 @@ def hand_over(
         Of both.
     report : Report or None
         The live pairs of the predecessor so far.
+    rows : Rows
+        Of the candidate's first look, as in `first_verdict`.
 
     Returns
     -------
-    last : Judged or None
-        The last look at the predecessor, to be recorded first; None without new rows.
-    start : Judged
-        Undecided, with the evidence of the line; the candidate has none of its own yet.
-    None
-        Where the line does not look promising, or the predecessor is decided: then the
-        candidate begins a claim of its own.
+    tuple of Judged
+        To be recorded in this order; the last one is the decision. The last look at the
+        predecessor, where new rows came; the first at the candidate; and, where that left it
+        undecided, its start with the evidence of the line. A candidate that its first look
+        rejects takes no place. Empty where the line does not look promising, or the
+        predecessor is decided: then the candidate begins a claim of its own.
     """
     last = None if report is None else next_verdict(shop, predecessor, champion, report)
     before = looks_at(shop.db, shop.spec.name, predecessor.id, champion.id)
@@ -193,13 +203,21 @@ def hand_over(
         verdict = shop.registry.verdict(before[-1].verdict)
         digests = before[-1].series or ()
     else:
-        return None
+        return ()
     if verdict.outcome != "undecided" or verdict.number == 0 or not verdict.gain > verdict.margin:
-        return None
+        return ()
     series = [each.handed_to(candidate.id) for each in _series(shop, digests)]
     granted = Grant(1.0 / verdict.threshold, verdict.number)
     if len(series) != len(shop.gate.proofs):
-        return None  # the policy asks for other claims by now
+        return ()  # the policy asks for other claims by now
+    share = share_of_newest(series[0].n_handed)
+    own = replace(granted, level=granted.level * share)
+    first = _first_look(shop, candidate, champion, rows, own)
+    if first.verdict.outcome == "reject":
+        return (replace(first, verdict=replace(first.verdict, number=0)),)
+    looks = (*([] if last is None else [last]), replace(first, takes_over=predecessor.id))
+    if first.verdict.outcome == "accept":
+        return looks
     evidence = [
         Evidence(proof, each, estimate_of(each))
         for proof, each in zip(shop.gate.proofs, series, strict=True)
@@ -207,7 +225,7 @@ def hand_over(
     started = judge(evidence, shop.gate, grant=granted, is_first=False)
     kept = tuple(shop.store.put(each.to_bytes()) for each in series)
     start = replace(started, asked=to_plain(shop.gate))
-    return last, Judged(start, series=kept, takes_over=predecessor.id)
+    return (*looks, Judged(start, series=kept))
 
 
 def running_verdict(shop: Workshop, candidate: Version, champion: Version, rows: Rows) -> Judged:

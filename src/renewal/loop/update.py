@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from renewal.core.clock import from_us, to_us
+from renewal.core.clock import from_us
 from renewal.core.errors import Refused, RenewalError
 from renewal.core.plugin import load_plugin
 from renewal.core.verdict import Verdict
@@ -29,17 +29,17 @@ from renewal.core.version import Manifest, Snapshot, Version
 from renewal.data.forward import ForwardWindow
 from renewal.data.rows import Rows
 from renewal.loop.comparing import keyset_of, unseen_by
-from renewal.loop.evidence import forward, live_pairs
+from renewal.loop.evidence import forward
 from renewal.loop.happening import Happening
 from renewal.loop.journal import Journal, Output, Run
-from renewal.loop.judging import Judged, first_verdict, hand_over, record
+from renewal.loop.judging import Judged, first_verdict, record
+from renewal.loop.line import take_over
 from renewal.loop.rolling import CIRCUIT, start_rollout
 from renewal.loop.sampled import without_requested
 from renewal.loop.workshop import Workshop
 from renewal.models.load import load_estimator
 from renewal.models.task import Classes, Scores, Task
 from renewal.registry.codec import from_plain, to_plain
-from renewal.rollout.states import open_rollout
 from renewal.update.contract import Made, Parent
 from renewal.update.lineage import living_ancestors, unknown_until_us
 from renewal.update.race import (
@@ -341,43 +341,25 @@ class UpdateRun:
         """Take the one fixed look at the rows held back, and spend its error."""
 
         def look() -> Output:
-            handed = self._handed_over(candidate)
-            if handed is not None:
-                return {"last": to_plain(handed[0]), "judged": to_plain(handed[1])}
             rows = judged_rows(self._rows, self._window, salt=self.shop.salt)
-            judged = first_verdict(self.shop, candidate, self._baseline, rows)
-            return {"last": None, "judged": to_plain(judged)}
+            found: tuple[Judged, ...] = ()
+            if self.asked.roll_out:
+                found = take_over(self.shop, candidate, self._baseline, rows)
+            found = found or (first_verdict(self.shop, candidate, self._baseline, rows),)
+            return {"looks": [to_plain(each) for each in found]}
 
         plain = self.journal.step(self.run, "compare", {"candidate": candidate.id}, look)
-        judged = from_plain(Judged, plain["judged"])
+        looks = [from_plain(Judged, each) for each in plain["looks"]]
 
         def record_it(connection: Connection) -> Output:
-            if plain["last"] is not None:
-                record(self.shop, connection, from_plain(Judged, plain["last"]), who=CIRCUIT)
-            return {"id": record(self.shop, connection, judged, who=CIRCUIT)}
+            ids = [record(self.shop, connection, each, who=CIRCUIT) for each in looks]
+            return {"id": ids[-1]}
 
         done = self.journal.commit_step(self.run, "verdict", {"verdict": plain}, record_it)
-        verdict = judged.verdict
-        self._tell(
-            verdict.outcome,
-            f"{candidate.name} against {self._baseline.name}: {verdict.reason}",
-            candidate=candidate.id,
-            verdict=plain["judged"]["verdict"],
-        )
+        verdict, told = looks[-1].verdict, plain["looks"][-1]["verdict"]
+        sentence = f"{candidate.name} against {self._baseline.name}: {verdict.reason}"
+        self._tell(verdict.outcome, sentence, candidate=candidate.id, verdict=told)
         return verdict, done["id"]
-
-    def _handed_over(self, candidate: Version) -> tuple[Judged | None, Judged] | None:
-        """Let the candidate take the place of one on probation, where it will have it."""
-        if not self.asked.roll_out:
-            return None
-        shop = self.shop
-        with shop.db.read() as connection:
-            before = open_rollout(connection, shop.spec.name)
-        if before is None or before.stage != "probation" or before.champion != self._baseline.id:
-            return None
-        predecessor = shop.registry.version(shop.spec.name, before.candidate)
-        pairs = live_pairs(shop, predecessor, self._baseline, to_us(before.started_at))
-        return hand_over(shop, candidate, predecessor, self._baseline, pairs)
 
     def _roll_out(self, candidate: Version, verdict: Verdict, verdict_id: str) -> None:
         if not self.asked.roll_out or verdict.outcome == "reject":
