@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -262,13 +261,11 @@ def test_arrays_of_different_rows_are_refused() -> None:
         fairness(y, y, y[:2], grouped(np.zeros(3, int), 1), block_at=np.arange(3), n_blocks=3)
 
 
-def test_a_million_rows_in_single_row_blocks_take_little() -> None:
-    """Part of the 10 s that all guards have; measured 0.3 s on two cores, the limit leaves 20x."""
+def test_a_million_rows_in_single_row_blocks_are_within_reach() -> None:
+    """Breaks when a resample costs rows times blocks; bench.gate has the time."""
     n = 1_000_000
     rng = np.random.default_rng(8)
     y, before, after = (objects(rng.integers(0, 2, n)) for _ in range(3))
     groups = grouped(rng.integers(0, 5, n), 5)
-    began = time.perf_counter()
     found = fairness(y, before, after, groups, block_at=np.arange(n), n_blocks=n)
-    assert time.perf_counter() - began < 6.0
     assert found.n_rows.sum() == n

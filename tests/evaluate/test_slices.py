@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -133,12 +132,10 @@ def test_merged_blocks_keep_their_order() -> None:
     assert set(np.bincount(merged, minlength=300).tolist()) == {33, 34}
 
 
-def test_a_million_rows_and_twenty_slices_take_under_a_second() -> None:
-    """The gate's budget of 10 s for all guards; measured 0.03 s, the limit leaves 30x."""
+def test_a_million_rows_have_twenty_slices() -> None:
+    """Breaks when the cost or the number grows with the values; bench.gate has the time."""
     values = np.array([f"value {at}" for at in range(40)])
     rng = np.random.default_rng(0)
     table = pa.table({"x": values[rng.integers(0, 40, 1_000_000)]})
-    began = time.perf_counter()
     found = slices_of(table, ["x"])
-    assert time.perf_counter() - began < 1.0
     assert len(found) == 21

@@ -192,9 +192,10 @@ def test_accepts_predictors_only(adapter: SklearnAdapter) -> None:
 
 
 def test_what_we_add_to_a_single_row(adapter: SklearnAdapter) -> None:
-    """Broken by a slow way into pandas: 20 columns of one row, at most 0.5 ms beside it.
+    """Broken by a slow way into pandas: 20 columns of one row, at most three times the call itself.
 
-    The smallest of 30 timings, so that other work on the machine does not fail it.
+    Measured 1.6 times. The smallest of 60 timings, taken in turns, so that other work on the
+    machine slows both alike.
     """
     rng = np.random.default_rng(4)
     features = pa.table({f"c{place}": rng.normal(size=50) for place in range(20)})
@@ -204,14 +205,13 @@ def test_what_we_add_to_a_single_row(adapter: SklearnAdapter) -> None:
     row = features.slice(0, 1)
     frame = row.to_pandas()
 
-    def smallest_s(call: Any) -> float:
-        found = []
-        for _ in range(30):
-            started_s = time.perf_counter()
-            call()
-            found.append(time.perf_counter() - started_s)
-        return min(found)
+    def taken_s(call: Any) -> float:
+        started_s = time.perf_counter()
+        call()
+        return time.perf_counter() - started_s
 
-    ours_s = smallest_s(lambda: adapter.predict(fitted, row))
-    theirs_s = smallest_s(lambda: fitted.predict_proba(frame))
-    assert ours_s - theirs_s < 0.0005
+    calls = (lambda: adapter.predict(fitted, row), lambda: fitted.predict_proba(frame))
+    ours_s, theirs_s = (
+        min(each) for each in zip(*(map(taken_s, calls) for _ in range(60)), strict=True)
+    )
+    assert ours_s < 3.0 * theirs_s

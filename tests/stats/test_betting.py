@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import time
 from typing import Literal
 
 import numpy as np
@@ -196,19 +195,6 @@ def test_bounds_hold_at_all_times() -> None:
         assert np.mean([high.min() < 0.25 for _, high in errs]) <= ALPHA + slack
     bounds = [betting_confidence_sequence(x, ALPHA, n_means=20) for x in draws[:200]]
     assert np.mean([low[-1] > 0.25 or high[-1] < 0.25 for low, high in bounds]) <= 2 * ALPHA
-
-
-def test_a_thousand_new_values_take_under_five_milliseconds() -> None:
-    """Best of ten, so that a busy machine does not break it."""
-    d = np.random.default_rng(7).choice([1.0, 0.0, -1.0], size=1000)
-    taken_s = []
-    for bets in ("mixture", "plug_in"):
-        state = Bettor(m=0.0, lower=-1.0, bets=bets).update(d)
-        for _ in range(10):
-            began_s = time.perf_counter()
-            state.update(d)
-            taken_s.append(time.perf_counter() - began_s)
-        assert min(taken_s[-10:]) < 0.005
 
 
 def test_a_long_run_neither_overflows_nor_vanishes() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -86,12 +85,12 @@ def test_merging_keeps_the_size_of_every_stratum() -> None:
     assert (totals.std(0) / totals.mean(0) < 1e-3).all()
 
 
-def test_a_million_single_row_blocks_take_seconds_at_most() -> None:
-    """0.6 s on two cores; the limit leaves room for a busy machine, not for another order."""
+def test_a_million_single_row_blocks_are_within_reach() -> None:
+    """Breaks when memory grows with blocks times resamples; bench.gate has the time."""
     counts = np.random.default_rng(5).random((1_000_000, 6)) < 0.3
-    start = time.perf_counter()
-    bootstrap_totals(counts)
-    assert time.perf_counter() - start < 6.0
+    totals = bootstrap_totals(counts, n_boot=200)
+    assert totals.shape == (200, 6)
+    assert np.abs(totals.mean(0) / counts.sum(0) - 1.0).max() < 0.001
 
 
 @pytest.mark.parametrize(("n_blocks", "n_rows"), [(14, 40), (30, 40), (100, 20)])

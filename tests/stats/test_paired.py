@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -129,12 +128,10 @@ def test_without_time_the_order_means_nothing() -> None:
     assert found.p_value() == pytest.approx(oracle.pvalue, rel=1e-9)
 
 
-def test_a_million_blocks_take_well_under_a_second() -> None:
-    """Breaks when the cost grows with lags or waves."""
+def test_a_million_independent_blocks_keep_nearly_all_they_are_worth() -> None:
+    """Breaks when the memory grows with lags times blocks; bench.gate has the time."""
     d = np.random.default_rng(11).normal(size=1_000_000)
-    began = time.perf_counter()
     found = paired_mean(d)
-    assert time.perf_counter() - began < 2.0
     assert found.n_effective > 900_000
 
 
