@@ -138,7 +138,7 @@ def test_time_that_is_over_ends_the_calls() -> None:
     """A version of 50 ms a call would take 38 s; the limit leaves one round of each size."""
     began = time.perf_counter()
     found = measure_costs({"slow": Sleeping(0.05)}, TABLE, limit_s=0.001)
-    assert time.perf_counter() - began < 15.0
+    assert time.perf_counter() - began < 2.0
     assert len(found["slow"].single_ms) == len(found["slow"].batch_ms) == 1
 
 

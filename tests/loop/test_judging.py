@@ -268,7 +268,8 @@ def test_a_newer_candidate_takes_over_evidence_and_claim(stage: Stage) -> None:
     assert start.verdict.outcome == "undecided", "it has no block of its own yet"
     assert start.rows is None, "the two looks before used the rows"
     assert (first.verdict.look, first.verdict.outcome) == ("first", "undecided")
-    assert first.verdict.threshold == pytest.approx(4.0 * last.verdict.threshold)
+    least = 8.0 * last.verdict.threshold
+    assert first.verdict.threshold >= 0.999 * least, "at most a quarter of the running half"
     for each in (last, first, start):
         kept(stage, each)
     (claim,) = claims(stage.shop.db, "m")

@@ -192,7 +192,7 @@ def test_accepts_predictors_only(adapter: SklearnAdapter) -> None:
 
 
 def test_what_we_add_to_a_single_row(adapter: SklearnAdapter) -> None:
-    """Broken by a slow way into pandas: 20 columns of one row, at most three times the call itself.
+    """Broken by a slow way into pandas: 20 columns of one row, at most 2.25 times the call itself.
 
     Measured 1.6 times. The smallest of 60 timings, taken in turns, so that other work on the
     machine slows both alike.
@@ -214,4 +214,4 @@ def test_what_we_add_to_a_single_row(adapter: SklearnAdapter) -> None:
     ours_s, theirs_s = (
         min(each) for each in zip(*(map(taken_s, calls) for _ in range(60)), strict=True)
     )
-    assert ours_s < 3.0 * theirs_s
+    assert ours_s < 2.25 * theirs_s

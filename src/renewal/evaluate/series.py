@@ -71,8 +71,8 @@ class Series:
         Whether the metric grows with quality; a loss falls.
     n_before : int, default 0
         Leading blocks that are of the candidates whose place this one took (`handed_to`).
-    n_handed : int, default 0
-        How many candidates those were.
+    share : float in [0, 1), default 0
+        Of the line's evidence budget, what this candidate has for itself alone.
 
     Examples
     --------
@@ -104,21 +104,23 @@ class Series:
     reach: float = math.inf
     higher_is_better: bool = False
     n_before: int = 0
-    n_handed: int = 0
+    share: float = 0.0
 
-    def handed_to(self, candidate: str) -> Series:
+    def handed_to(self, candidate: str, *, share: float) -> Series:
         """Return the series as the beginning of another candidate's: one line of candidates.
 
         Parameters
         ----------
         candidate : str
             Id of the version that takes the place.
+        share : float in (0, 1)
+            What that one has for itself alone.
         """
         return replace(
             self,
             candidate=candidate,
             n_before=len(self.blocks),
-            n_handed=self.n_handed + 1,
+            share=share,
         )
 
     @property
@@ -131,7 +133,7 @@ class Series:
             n_block_rows=self.n_block_rows[kept],
             gains=self.gains[kept],
             n_before=0,
-            n_handed=0,
+            share=0.0,
         )
 
     @property
@@ -194,10 +196,8 @@ class Series:
         np.savez(
             out,
             names=np.array([self.metric, self.baseline, self.candidate, self.unit]),
-            values=np.array([self.baseline_value, self.candidate_value, self.reach]),
-            counts=np.array(
-                [self.from_us, self.until_us, self.n_seen, self.n_before, self.n_handed]
-            ),
+            values=np.array([self.baseline_value, self.candidate_value, self.reach, self.share]),
+            counts=np.array([self.from_us, self.until_us, self.n_seen, self.n_before]),
             flags=np.array(
                 [self.has_groups, self.is_ordered, self.is_weighted, self.higher_is_better]
             ),
@@ -219,8 +219,8 @@ class Series:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as found:
                 metric, baseline, candidate, unit = map(str, found["names"])
-                old, new, reach = map(float, found["values"])
-                from_us, until_us, n_seen, n_before, n_handed = map(int, found["counts"])
+                old, new, reach, share = map(float, found["values"])
+                from_us, until_us, n_seen, n_before = map(int, found["counts"])
                 has_groups, is_ordered, is_weighted, is_up = map(bool, found["flags"])
                 blocks, n_block_rows, gains = (
                     found[name] for name in ("blocks", "n_block_rows", "gains")
@@ -251,7 +251,7 @@ class Series:
             reach,
             is_up,
             n_before,
-            n_handed,
+            share,
         )
 
 

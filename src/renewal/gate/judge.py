@@ -143,23 +143,47 @@ def judge(
     )
 
 
-def share_of_newest(n_handed: int) -> float:
-    """Return the share of a line's level that is for its newest candidate alone.
+def share_of_newest(series: Series, e_value: float) -> float:
+    """Return what the next candidate of a line has of its running test, for itself alone.
 
-    Half of the level is the line's; of the rest each newcomer has half of what those before it
-    left, so that all of them together never have more, however many come.
+    A running test is worth its e-value. Where a line begins, half of that stays with it, a
+    quarter goes to the newcomer and a quarter is kept; each further newcomer has half of what
+    is left. Nothing is added, so the line errs as seldom as the test that it began as. Where
+    the test has gained, the newcomer has no more than where it stood at its start.
 
     Parameters
     ----------
-    n_handed : int >= 1
-        How many candidates were before it.
+    series : Series
+        Of the candidate that is replaced.
+    e_value : float >= 0
+        Of its running test so far, the smallest of all claims.
 
-    Examples
-    --------
-    >>> [share_of_newest(n) for n in (1, 2, 3)]
-    [0.25, 0.125, 0.0625]
+    Returns
+    -------
+    float
+        At most 1/4.
+
+    Notes
+    -----
+    Averages of e-values: Vovk and Wang, E-values: calibration, combination and applications,
+    2021.
     """
-    return 0.5 ** (n_handed + 1)
+    return series.share / 2.0 if series.n_before else min(1.0, e_value) / 4.0
+
+
+def level_of_newest(options: GateOptions, level: float, share: float) -> float:
+    """Return the level for both looks, the first and the running, of a line's newest alone.
+
+    Parameters
+    ----------
+    options : GateOptions
+        `first_look_share`: the line's own first look is spent, so only the rest is divided.
+    level : float in (0, 1)
+        Granted to the claim.
+    share : float in (0, 1)
+        As of `share_of_newest`.
+    """
+    return level * share * (1.0 - options.first_look_share)
 
 
 def _told(evidence: Evidence, options: GateOptions, level: float, *, is_first: bool) -> Clause:
@@ -171,12 +195,12 @@ def _told(evidence: Evidence, options: GateOptions, level: float, *, is_first: b
 def _told_of_line(evidence: Evidence, options: GateOptions, level: float) -> Clause:
     """Prove a claim by the whole line of candidates, or by the newest alone.
 
-    The line has half of the level, the newest its `share_of_newest`; the average of their
-    e-values by these weights is an e-value. The line speaks for its newest candidate only where
-    that has blocks enough of its own, and a gain in them; and it never speaks against it.
+    The line has half of the running test, the newest its `share_of_newest`; the average of
+    their e-values by these weights is an e-value. The line speaks for its newest candidate only
+    where that has blocks enough of its own, and a gain in them; and it never speaks against it.
     """
     series = evidence.series
-    share = share_of_newest(series.n_handed)
+    own_level = level_of_newest(options, level, series.share)
     line = _told_of(evidence, options, level / 2.0, is_first=False)
     days = counted(series.n_before, series.unit)
     line = replace(
@@ -187,8 +211,8 @@ def _told_of_line(evidence: Evidence, options: GateOptions, level: float) -> Cla
     if len(own.blocks) < least:
         return replace(line, state="cannot_tell", e_value=line.e_value / 2.0)
     alone = replace(evidence, series=own, estimate=estimate_of(own))
-    newest = _told_of(alone, options, level * share, is_first=False)
-    e_value = line.e_value / 2.0 + newest.e_value * share
+    newest = _told_of(alone, options, own_level, is_first=False)
+    e_value = line.e_value / 2.0 + newest.e_value * own_level / level
     if newest.state != "cannot_tell":
         return replace(newest, e_value=e_value)
     is_proved = line.state == "holds" and newest.value > newest.bound

@@ -23,7 +23,7 @@ from renewal.evaluate.series import Series
 from renewal.gate.approvals import ask
 from renewal.gate.estimates import estimate_of
 from renewal.gate.gathering import Undefined, carried, gather
-from renewal.gate.judge import Evidence, Grant, judge, not_judged, share_of_newest
+from renewal.gate.judge import Evidence, Grant, judge, level_of_newest, not_judged, share_of_newest
 from renewal.gate.ledger import grant, looks_at, record_look, rows_used
 from renewal.loop.comparing import Unscorable, evaluate_versions
 from renewal.loop.guarding import vetoes_of
@@ -204,25 +204,26 @@ def hand_over(
         digests = before[-1].series or ()
     else:
         return ()
-    if verdict.outcome != "undecided" or verdict.number == 0 or not verdict.gain > verdict.margin:
+    is_open = verdict.outcome == "undecided" and verdict.number > 0
+    # The policy may ask for other claims by now.
+    is_same = len(digests) == len(shop.gate.proofs)
+    if not (is_open and is_same and verdict.gain > verdict.margin):
         return ()
-    series = [each.handed_to(candidate.id) for each in _series(shop, digests)]
+    series = _series(shop, digests)
     granted = Grant(1.0 / verdict.threshold, verdict.number)
-    if len(series) != len(shop.gate.proofs):
-        return ()  # the policy asks for other claims by now
-    share = share_of_newest(series[0].n_handed)
-    own = replace(granted, level=granted.level * share)
+    running = judge(_evidence(shop, series), shop.gate, grant=granted, is_first=False)
+    share = share_of_newest(series[0], running.e_value)
+    if not share > 0.0:
+        return ()
+    own = replace(granted, level=level_of_newest(shop.gate, granted.level, share))
     first = _first_look(shop, candidate, champion, rows, own)
     if first.verdict.outcome == "reject":
         return (replace(first, verdict=replace(first.verdict, number=0)),)
     looks = (*([] if last is None else [last]), replace(first, takes_over=predecessor.id))
     if first.verdict.outcome == "accept":
         return looks
-    evidence = [
-        Evidence(proof, each, estimate_of(each))
-        for proof, each in zip(shop.gate.proofs, series, strict=True)
-    ]
-    started = judge(evidence, shop.gate, grant=granted, is_first=False)
+    series = [each.handed_to(candidate.id, share=share) for each in series]
+    started = judge(_evidence(shop, series), shop.gate, grant=granted, is_first=False)
     kept = tuple(shop.store.put(each.to_bytes()) for each in series)
     start = replace(started, asked=to_plain(shop.gate))
     return (*looks, Judged(start, series=kept))
@@ -369,6 +370,13 @@ def _kept(shop: Workshop, verdict: Verdict, rows: Rows, series: Sequence[Series]
         rows=shop.store.put(KeySet.of(rows).to_bytes()),
         series=tuple(shop.store.put(each.to_bytes()) for each in series),
     )
+
+
+def _evidence(shop: Workshop, series: Sequence[Series]) -> list[Evidence]:
+    return [
+        Evidence(proof, each, estimate_of(each))
+        for proof, each in zip(shop.gate.proofs, series, strict=True)
+    ]
 
 
 def _series(shop: Workshop, digests: Sequence[str]) -> list[Series]:
