@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from renewal.core.clock import from_us, to_us
 from renewal.core.errors import Invalid
-from renewal.core.plugin import load_plugin, plugin_names
+from renewal.core.plugin import load_plugin
 from renewal.core.spec import ModelSpec, Signature
 from renewal.core.version import Manifest
 from renewal.data.frame import as_table, conform, signature_of
@@ -21,6 +21,7 @@ from renewal.data.labels import label_column
 from renewal.data.roles import TRAIN, role_of
 from renewal.data.rows import NEVER_US, Rows, objects, to_rows
 from renewal.data.stamp import stamp_table
+from renewal.models.adapters import adapter_for, stored
 from renewal.models.contract import Adapter
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def fitted_manifest(
         needs.
     """
     who = "Model.train"
-    adapter = _adapter_for(estimator, who=who)
+    adapter = adapter_for(estimator, who=who)
     task = load_plugin("tasks", spec.task)()
     if spec.time is None:
         rows = rows.take(np.asarray(role_of(rows.group_hash, home.salt) == TRAIN))
@@ -129,7 +130,7 @@ def registered_manifest(
     Invalid
         When no adapter takes it, or nothing says what its inputs are.
     """
-    adapter = _adapter_for(estimator, who="Model.register")
+    adapter = adapter_for(estimator, who="Model.register")
     return _stored(home, spec, adapter, estimator, rows, strategy="register", seed=0), {}
 
 
@@ -143,15 +144,16 @@ def _stored(  # the parts of one manifest
     strategy: str,
     seed: int,
 ) -> Manifest:
-    data = adapter.dump(fitted)
+    put = stored(adapter, fitted, home.store)
     keys = None if rows is None else KeySet.of(rows)
     timed = rows is not None and spec.time is not None
     return Manifest(
         model=spec.name,
         task=spec.task,
         adapter=adapter.name,
-        artifact=home.store.put(data),
-        artifact_bytes=len(data),
+        artifact=put.artifact,
+        artifact_bytes=put.artifact_bytes,
+        parts=put.parts,
         signature=_signature(home, spec, rows),
         classes=adapter.classes(fitted),
         strategy=strategy,
@@ -175,19 +177,6 @@ def _signature(home: Home, spec: ModelSpec, rows: Rows | None) -> Signature:
         needs="to know the inputs of the model",
         came="no training rows and an empty feed",
         todo="Pass trained_on=, or append rows to the feed first.",
-    )
-
-
-def _adapter_for(estimator: Any, *, who: str) -> Adapter:
-    for name in plugin_names("adapters"):
-        adapter: Adapter = load_plugin("adapters", name)()
-        if adapter.accepts(estimator):
-            return adapter
-    raise Invalid(
-        who,
-        needs=f"an estimator of one of the adapters: {', '.join(plugin_names('adapters'))}",
-        came=f"a {type(estimator).__module__}.{type(estimator).__qualname__}",
-        todo="Wrap it as a scikit-learn estimator, or install the adapter for its library.",
     )
 
 

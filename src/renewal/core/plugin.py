@@ -1,7 +1,8 @@
 """The plug-in table: built-ins and strangers register alike, by entry point, lazily.
 
 A kind is an entry-point group: ``renewal.tasks``, ``renewal.adapters``, ``renewal.runtimes``,
-``renewal.strategies``, ``renewal.triggers``, ``renewal.perturbations``, ``renewal.tables``. The
+``renewal.strategies``, ``renewal.tuners``, ``renewal.engines``, ``renewal.triggers``,
+``renewal.perturbations``, ``renewal.tables``. The
 module behind a name is imported when the name is asked for, so no framework is loaded before
 it is needed.
 """

@@ -66,6 +66,10 @@ class Manifest:
         Of the fit.
     environment : mapping of str to str
         Python and the libraries that the artifact needs, with their versions.
+    parts : mapping of str to str, default empty
+        Digests of further bytes without which the artifact is not the version, by what they
+        are: ``base``, the model that the artifact is an addition to (LoRA); ``score_map``, the
+        correction of its scores (`renewal.models.score_map`).
     """
 
     model: str
@@ -84,6 +88,13 @@ class Manifest:
     snapshot: Snapshot | None = None
     seed: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Every object of the store that this version needs or names."""
+        keys = () if self.trained_keys is None else (self.trained_keys,)
+        return (self.artifact, *keys, *self.parts.values())
 
 
 @dataclass(frozen=True, slots=True)

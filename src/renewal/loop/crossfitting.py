@@ -24,6 +24,7 @@ from renewal.loop.comparing import Unscorable
 from renewal.loop.workshop import Workshop
 from renewal.models.contract import Adapter
 from renewal.models.labels import Labels, sorted_classes
+from renewal.models.adapters import adapter_of
 from renewal.models.load import load_estimator
 from renewal.models.multilabel import indicator, is_label_sets, names_in
 from renewal.models.task import Scores, Task
@@ -254,7 +255,7 @@ def _recipe(shop: Workshop, version: Version) -> _Recipe:
     try:
         return _Recipe(
             version,
-            load_plugin("adapters", version.manifest.adapter)(),
+            adapter_of(version.manifest),
             load_estimator(version.manifest, shop.store, shop.trust),
         )
     except RenewalError as error:

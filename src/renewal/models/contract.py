@@ -4,39 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from renewal.core.spec import Signature
 from renewal.models.labels import Labels
+from renewal.models.space import Space
 from renewal.models.task import Classes, Scores
+
+Weights = NDArray[np.float64]
+
+
+Way = Literal["boost", "leaves"]
+"""How a fit is continued: more trees on top, or the old trees with new leaf values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What can be done with one estimator, declared before anything is tried.
 
+    What is declared is what is *sound*, not what the library lets pass: a warm start of
+    HistGradientBoosting runs on new rows and reads its old trees through the wrong bins, so
+    it is declared impossible, and the framework refuses it.
+
     Parameters
     ----------
     can_partial_fit : bool
-        Whether it can take in further rows and keep what it has learned.
-    grows : bool
-        Whether doing so makes it larger and slower each time.
+        Whether it can take in further rows and keep what it has learned (`Adapter.partial_fit`).
+    can_continue_on_new_data : bool, default False
+        Whether a finished fit can be continued on rows that it has not seen
+        (`Adapter.continue_fit`), in one of `ways`.
+    accepts_new_classes : bool, default False
+        Whether either may bring classes that it does not know.
+    grows : bool, default False
+        Whether going on makes it larger and slower each time.
+    has_layers : bool, default False
+        Whether it can be fine-tuned (`renewal.models.layers.LayeredAdapter`).
+    can_refit : bool, default True
+        Whether it can be fitted from scratch. False: it came without a recipe (ONNX).
+    ways : tuple of {"boost", "leaves"}, default ()
+        In which a fit is continued, the best first.
+    size : int or None, default None
+        What grows, such as its number of trees.
     why_not : mapping of str to str, default empty
-        For each capability that is missing (``partial_fit``), the reason in words.
+        For each capability that is missing (``partial_fit``, ``continue``, ``new_classes``,
+        ``layers``, ``refit``), the reason in words; where it is silent, nobody expects it.
     """
 
     can_partial_fit: bool
-    grows: bool
+    can_continue_on_new_data: bool = False
+    accepts_new_classes: bool = False
+    grows: bool = False
+    has_layers: bool = False
+    can_refit: bool = True
+    ways: tuple[Way, ...] = ()
+    size: int | None = None
     why_not: Mapping[str, str] = field(default_factory=dict)
 
 
 class Adapter(Protocol):
     """A framework's estimators as values: nothing handed in is ever changed.
 
-    Stateless and safe to call from any thread. Tables carry the columns of the version's
-    signature; labels are as `Task.labels` returns them.
+    Stateless, picklable and safe to call from any thread. Tables carry the columns of the
+    version's signature; labels are as `Task.labels` returns them.
 
     Attributes
     ----------
@@ -73,12 +106,49 @@ class Adapter(Protocol):
         *,
         names: bool = True,
         seed: int | None = None,
+        weights: Weights | None = None,
     ) -> Any:
-        """Return a fresh copy of `estimator`, fitted; `names` hands it a named frame."""
+        """Return a fresh copy of `estimator`, fitted.
+
+        `names` hands it a named frame; `weights`, float64 of shape (n_rows,) and positive,
+        say how much each row counts. An estimator that cannot weigh rows raises `Invalid`.
+        """
         ...
 
-    def partial_fit(self, estimator: Any, features: pa.Table, labels: Labels) -> Any:
+    def partial_fit(
+        self, estimator: Any, features: pa.Table, labels: Labels, *, seed: int | None = None
+    ) -> Any:
         """Return a deep copy of a fitted estimator that has taken in further rows."""
+        ...
+
+    def continue_fit(
+        self,
+        estimator: Any,
+        features: pa.Table,
+        labels: Labels,
+        *,
+        way: Way,
+        rounds: int = 10,
+        decay: float = 0.9,
+        seed: int | None = None,
+    ) -> Any:
+        """Return a copy of a fitted estimator whose fit was continued on further rows.
+
+        ``boost`` adds `rounds` rounds; ``leaves`` keeps the trees and gives their leaves
+        `decay` of their old value and the rest of the new rows' where the library can.
+        """
+        ...
+
+    def params(self, estimator: Any) -> Mapping[str, Any]:
+        """Return the recipe's parameters, JSON values only: what `with_params` changes."""
+        ...
+
+    def with_params(self, estimator: Any, params: Mapping[str, Any]) -> Any:
+        """Return an unfitted copy of the recipe with other parameters."""
+        ...
+
+    def search_space(self, estimator: Any) -> Space:
+        """Return what is worth tuning in such an estimator; empty where nothing is known."""
         ...
 
     def predict(self, estimator: Any, features: pa.Table) -> Scores:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from renewal.core.errors import Invalid
-from renewal.core.plugin import load_plugin
 from renewal.core.version import Manifest
+from renewal.models.adapters import adapter_of
 from renewal.models.contract import Adapter, Runtime
+from renewal.models.layers import LayeredAdapter
 from renewal.models.native import NativeRuntime
 from renewal.models.release import is_newer
 from renewal.store.contract import Store
@@ -39,9 +40,13 @@ def load_estimator(manifest: Manifest, store: Store, trust: tuple[str, ...] = ()
     NotFound, Corrupt
         As the store says.
     """
-    adapter = _adapter(manifest)
+    adapter = adapter_of(manifest)
     check_environment(manifest, adapter)
-    return adapter.load(store.get(manifest.artifact), trust)
+    data = store.get(manifest.artifact)
+    if "base" not in manifest.parts:
+        return adapter.load(data, trust)
+    base = adapter.load(store.get(manifest.parts["base"]), trust)
+    return cast("LayeredAdapter", adapter).load_onto(base, data, trust)
 
 
 def load_runtime(manifest: Manifest, store: Store, trust: tuple[str, ...] = ()) -> Runtime:
@@ -60,7 +65,7 @@ def load_runtime(manifest: Manifest, store: Store, trust: tuple[str, ...] = ()) 
     Invalid, Refused, NotFound, Corrupt
         As for `load_estimator`.
     """
-    adapter = _adapter(manifest)
+    adapter = adapter_of(manifest)
     estimator = adapter.ready(load_estimator(manifest, store, trust), manifest.signature)
     return NativeRuntime(adapter, estimator, manifest.signature)
 
@@ -83,7 +88,7 @@ def check_environment(manifest: Manifest, adapter: Adapter | None = None) -> Non
     Invalid
         Naming the library and both versions.
     """
-    adapter = _adapter(manifest) if adapter is None else adapter
+    adapter = adapter_of(manifest) if adapter is None else adapter
     installed = adapter.environment()
     for library in adapter.reads_forward:
         wrote = manifest.environment.get(library)
@@ -97,8 +102,3 @@ def check_environment(manifest: Manifest, adapter: Adapter | None = None) -> Non
                 wrote=wrote,
                 installed=installed[library],
             )
-
-
-def _adapter(manifest: Manifest) -> Adapter:
-    adapter: Adapter = load_plugin("adapters", manifest.adapter)()
-    return adapter

@@ -124,8 +124,16 @@ def manifest_digest(manifest: Manifest) -> str:
     str
         BLAKE3 of the manifest's canonical JSON, 64 hexadecimal digits: the same on every
         machine, and another one as soon as anything in the manifest is.
+
+    Notes
+    -----
+    A field that was added to manifests later is left out while it is empty, so that no id of
+    a version that is already registered changes.
     """
-    return digest(canonical(to_plain(manifest)))
+    plain = to_plain(manifest)
+    if not plain["parts"]:
+        del plain["parts"]
+    return digest(canonical(plain))
 
 
 def _plain(value: Any, where: str) -> Any:

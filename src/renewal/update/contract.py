@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from renewal.core.spec import Label
 from renewal.core.version import Version
 from renewal.data.keyset import KeySet
 from renewal.data.rows import Rows
+from renewal.engine.contract import Engine
 from renewal.models.contract import Adapter
 from renewal.models.task import Task
+from renewal.store.contract import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Made:
         Its registered name.
     options : mapping
         The strategy's options as JSON values, defaults included.
+    facts : mapping, default empty
+        What is worth knowing beside it, JSON values: the best parameters, the epochs run.
     """
 
     estimator: Any
@@ -78,14 +83,45 @@ class Made:
     parent_is_ancestor: bool
     strategy: str
     options: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a strategy may use besides the rows that it fits; all of it may be missing.
+
+    Parameters
+    ----------
+    validation : Rows or None, default None
+        Rows on which it may choose (tune, stop early) and which it never fits.
+    budget_s : float or None, seconds, default None
+        How long it may take. It stops choosing in time for its last fit; None: no limit.
+    scratch : Path or None, default None
+        A folder of its own that survives a kill: what lies there, it goes on with.
+    engine : Engine or None, default None
+        Where trials run; None: in this process.
+    store : Store or None, default None
+        Where objects are kept, such as former versions and studies.
+    """
+
+    validation: Rows | None = None
+    budget_s: float | None = None
+    scratch: Path | None = None
+    engine: Engine | None = None
+    store: Store | None = None
+
+
+ALONE = Means()
+"""Rows, options and a seed: nothing besides."""
 
 
 class Strategy(Protocol):
     """A way to make a candidate from a parent and rows.
 
     A strategy is constructed without arguments and keeps no state: what it makes depends on
-    the parent, the rows, the options and the seed alone, so that a step that was killed can
-    be done again. It is registered under the entry-point group ``renewal.strategies``, and
+    the parent, the rows, the options, the seed and the means alone, so that a step that was
+    killed can be done again. It says how far it has come by
+    `renewal.core.progress.tell_progress`. It is registered under the entry-point group ``renewal.strategies``, and
     `renewal.testing.strategies` checks it.
 
     Attributes
@@ -116,7 +152,9 @@ class Strategy(Protocol):
         """
         ...
 
-    def make(self, parent: Parent, rows: Rows, options: Any, seed: int) -> Made:
+    def make(
+        self, parent: Parent, rows: Rows, options: Any, seed: int, means: Means = ALONE
+    ) -> Made:
         """Fit a candidate; the parent and the rows stay as they are.
 
         Parameters
@@ -130,6 +168,8 @@ class Strategy(Protocol):
             Of the type `Options`.
         seed : int
             Of everything that is random. The same call makes the same candidate.
+        means : Means
+            What it may use besides.
 
         Raises
         ------

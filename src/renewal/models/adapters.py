@@ -1,0 +1,113 @@
+"""Which adapter works with what, and an estimator as objects of the store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from renewal.core.errors import Invalid
+from renewal.core.plugin import load_plugin, plugin_names
+from renewal.core.version import Manifest
+from renewal.models.contract import Adapter
+from renewal.models.layers import LayeredAdapter
+from renewal.store.contract import Store
+
+_LAST = "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An estimator as objects of the store: three fields of its manifest.
+
+    Parameters
+    ----------
+    artifact : str
+        Digest of its bytes.
+    artifact_bytes : int
+        Their number; the bytes of its parts are not in it.
+    parts : mapping of str to str
+        Digests of what else it needs; see `Manifest.parts`.
+    """
+
+    artifact: str
+    artifact_bytes: int
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+
+def adapter_of(manifest: Manifest) -> Adapter:
+    """Return the adapter of a version.
+
+    Raises
+    ------
+    NotFound, Missing
+        When it is not registered, or its framework is not installed.
+    """
+    return cast("Adapter", load_plugin("adapters", manifest.adapter)())
+
+
+def adapter_for(estimator: Any, *, who: str) -> Adapter:
+    """Return the adapter that works with an estimator.
+
+    The one that bears the name of the library that made it is asked first; another is asked
+    only where its framework is imported already, since an estimator of a framework that
+    nobody has imported cannot exist.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted or not.
+    who : str
+        The verb that asks, for the message.
+
+    Raises
+    ------
+    Invalid
+        When no adapter takes it.
+    """
+    for name in _asked(estimator):
+        adapter: Adapter = load_plugin("adapters", name)()
+        if adapter.accepts(estimator):
+            return adapter
+    raise Invalid(
+        who,
+        needs=f"an estimator of one of the adapters: {', '.join(plugin_names('adapters'))}",
+        came=f"a {type(estimator).__module__}.{type(estimator).__qualname__}",
+        todo="Give it fit and predict, wrap it as a scikit-learn estimator, or install the "
+        "adapter for its library.",
+    )
+
+
+def stored(adapter: Adapter, estimator: Any, store: Store) -> Stored:
+    """Put an estimator into the store, and its base where it is an addition to one.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        Of the estimator.
+    estimator : object
+        Fitted.
+    store : Store
+        Takes the bytes; equal bytes are kept once.
+    """
+    parts: dict[str, str] = {}
+    if adapter.capabilities(estimator).has_layers:
+        layered = cast("LayeredAdapter", adapter)
+        if layered.base_digest(estimator) is not None:
+            parts["base"] = store.put(layered.dump_base(estimator))
+    data = adapter.dump(estimator)
+    return Stored(store.put(data), len(data), parts)
+
+
+def _asked(estimator: Any) -> Iterator[str]:
+    """Yield the names of the adapters worth asking, the most likely first."""
+    known = plugin_names("adapters")
+    root = type(estimator).__module__.partition(".")[0]
+    if root in known:
+        yield root
+    for name in known:
+        if name not in {root, _LAST} and (name == "sklearn" or name in sys.modules):
+            yield name
+    if _LAST in known:
+        yield _LAST

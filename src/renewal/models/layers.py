@@ -1,0 +1,147 @@
+"""What an adapter of estimators with layers owes besides: fine-tuning, and additions to a base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from renewal.models.contract import Adapter, Weights
+from renewal.models.labels import Labels
+from renewal.models.task import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Rows from which an estimator with layers learns, or on which it is watched.
+
+    Parameters
+    ----------
+    features : pyarrow.Table
+        n rows.
+    labels : ndarray of shape (n,)
+        As `Task.labels` returns them.
+    weights : ndarray of shape (n,) or None
+        How much each row counts; None: all the same.
+    teacher : ndarray of shape (n, n_classes) or None
+        What the champion says of each row, for distillation.
+    """
+
+    features: pa.Table
+    labels: Labels
+    weights: Weights | None = None
+    teacher: Scores | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How an estimator with layers goes on learning; every field is an option of fine_tune.
+
+    Parameters
+    ----------
+    epochs : int >= 1, default 3
+        How often the rows are gone through, at most.
+    steps : int or None, default None
+        Optimizer steps, at most; None: as `epochs` says.
+    batch : int >= 1, rows, default 64
+        Rows of one forward pass.
+    accumulate : int >= 1, default 1
+        Forward passes of one optimizer step.
+    lr : float > 0, default 1e-3
+        Learning rate of the last layer.
+    lr_decay : float in (0, 1], default 1
+        Factor of the learning rate from each layer to the one before it.
+    weight_decay : float >= 0, default 0
+        Of AdamW.
+    train : str, default "all"
+        What is trained: ``all``; ``last:K``, the last K layers that have parameters; or a
+        pattern of parameter names such as ``head.*`` (several joined by ``|``).
+    unfreeze_every : int or None, default None
+        Gradual unfreezing: every so many epochs one more layer before them is trained.
+    lora_rank : int or None, default None
+        Train low-rank additions of this rank to linear and convolution layers instead, and
+        the head; None: none.
+    lora_targets : str, default "all"
+        Names of the layers that get them, joined by ``|``; ``all``: every linear and
+        convolution layer but the head.
+    distil : float in [0, 1), default 0
+        Weight of the teacher's answer in the loss, against negative flips.
+    patience : int or None, default 2
+        Epochs without a better loss on the validation rows after which it stops and goes back
+        to the best; None: never.
+    precision : {"float32", "bfloat16", "float16"}, default "float32"
+        Of the forward pass (autocast; float16 with a gradient scaler, CUDA only).
+    checkpoint_every : int >= 1, steps, default 200
+        How often the whole state is written, where there is a folder for it.
+    """
+
+    epochs: int = 3
+    steps: int | None = None
+    batch: int = 64
+    accumulate: int = 1
+    lr: float = 1e-3
+    lr_decay: float = 1.0
+    weight_decay: float = 0.0
+    train: str = "all"
+    unfreeze_every: int | None = None
+    lora_rank: int | None = None
+    lora_targets: str = "all"
+    distil: float = 0.0
+    patience: int | None = 2
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    checkpoint_every: int = 200
+
+
+class LayeredAdapter(Adapter, Protocol):
+    """An adapter whose estimators have layers (`Capabilities.has_layers`)."""
+
+    def fine_tune(
+        self,
+        estimator: Any,
+        lesson: Lesson,
+        watched: Lesson | None,
+        how: Tuning,
+        *,
+        seed: int,
+        scratch: Path | None = None,
+    ) -> Any:
+        """Return a copy of a fitted estimator that has gone on learning.
+
+        Parameters
+        ----------
+        estimator : object
+            Fitted; not changed. New classes in `lesson` widen its head, where
+            `Capabilities.accepts_new_classes`.
+        lesson : Lesson
+            To learn from.
+        watched : Lesson or None
+            Validation rows for early stopping; never learned from.
+        how : Tuning
+            How.
+        seed : int
+            Of the order of rows, of new layers and of dropout.
+        scratch : Path or None
+            A folder that survives a kill: what lies there is gone on with, and the result
+            is the same bit for bit (CPU) as without the kill.
+        """
+        ...
+
+    def base_digest(self, estimator: Any) -> str | None:
+        """Return the digest of the base that `dump` leaves out; None: it dumps everything."""
+        ...
+
+    def dump_base(self, estimator: Any) -> bytes:
+        """Return the bytes of that base; their digest is `base_digest`."""
+        ...
+
+    def load_onto(self, base: Any, data: bytes, trust: tuple[str, ...] = ()) -> Any:
+        """Return `base` with the addition in `data`; `base` may be shared, and stays as it is.
+
+        Raises
+        ------
+        Corrupt
+            When the addition was made for another base.
+        """
+        ...
