@@ -128,6 +128,10 @@ class LayeredAdapter(Adapter, Protocol):
         """
         ...
 
+    def embed(self, estimator: Any, features: pa.Table) -> Scores:
+        """Return what the head of `estimator` is handed, float64 of shape (n_rows, n_dims)."""
+        ...
+
     def base_digest(self, estimator: Any) -> str | None:
         """Return the digest of the base that `dump` leaves out; None: it dumps everything."""
         ...

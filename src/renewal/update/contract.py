@@ -102,6 +102,11 @@ class Means:
         Where trials run; None: in this process.
     store : Store or None, default None
         Where objects are kept, such as former versions and studies.
+    bases : tuple of Version, default ()
+        The registry's catalogue of versions with layers and the same inputs, from which a
+        fine-tuning may choose what it starts from.
+    trust : tuple of str, default ()
+        Own classes that stored models may load.
     """
 
     validation: Rows | None = None
@@ -109,6 +114,8 @@ class Means:
     scratch: Path | None = None
     engine: Engine | None = None
     store: Store | None = None
+    bases: tuple[Version, ...] = ()
+    trust: tuple[str, ...] = ()
 
 
 ALONE = Means()
