@@ -40,7 +40,9 @@ ALLOWED: dict[str, set[str]] = {
 # may import scikit-learn and what writes and feeds its estimators.
 COMPANIONS: dict[str, set[str]] = {
     "onnx": {"onnx", "onnxruntime", "skl2onnx"},
+    "peft": {"peft", "torch"},
     "sklearn": {"sklearn", "skops", "pandas", "scipy"},
+    "transformers": {"transformers", "tokenizers", "safetensors", "torch"},
 }
 
 # Files that need a framework beyond their room, and why.
