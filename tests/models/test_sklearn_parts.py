@@ -1,4 +1,4 @@
-"""What an estimator is made of, and what it says it can do."""
+"""What an estimator is made of."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ from sklearn.ensemble import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from renewal.core.errors import Invalid
 from renewal.models.sklearn_parts import (
-    capabilities_of,
     demand_probabilities,
     seeded,
     steps_of,
@@ -33,45 +30,6 @@ from renewal.models.sklearn_parts import (
 from renewal.models.sklearn_shift import ShiftedRegressor
 
 ROWS, LABELS = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
-
-
-@pytest.mark.parametrize(
-    ("estimator", "reason"),
-    [
-        (HistGradientBoostingClassifier(), "valid only on the same data"),
-        (make_pipeline(StandardScaler(), HistGradientBoostingClassifier()), "the same data"),
-        (RandomForestClassifier(), "leaves the old ones as they are"),
-        (LogisticRegression(), "forgets the old rows"),
-        (KNeighborsClassifier(), "KNeighborsClassifier has no partial_fit"),
-        (SGDClassifier(early_stopping=True), "early_stopping"),
-        (SGDClassifier(class_weight="balanced"), "class_weight"),
-        (MLPClassifier(early_stopping=True), "early_stopping"),
-        (MLPClassifier(solver="lbfgs"), "no partial_fit"),
-    ],
-)
-def test_why_not_partial_fit(estimator: Any, reason: str) -> None:
-    """Broken by a capability that is claimed, or refused without a reason that helps."""
-    found = capabilities_of(estimator)
-    assert not found.can_partial_fit
-    assert reason in found.why_not["partial_fit"]
-
-
-@pytest.mark.parametrize(
-    "estimator",
-    [
-        SGDClassifier(loss="log_loss"),
-        GaussianNB(),
-        MLPClassifier(),
-        make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss")),
-        CalibratedClassifierCV(FrozenEstimator(GaussianNB().fit(ROWS, LABELS))),
-    ],
-)
-def test_can_partial_fit(estimator: Any) -> None:
-    """Broken by a wrapper that hides what its inside can do."""
-    found = capabilities_of(estimator)
-    assert found.can_partial_fit
-    assert not found.grows
-    assert found.why_not == {}
 
 
 def test_seeds_fill_what_is_open_at_any_depth() -> None:

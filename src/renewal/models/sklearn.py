@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from renewal.core.errors import Invalid, RenewalError
 from renewal.core.spec import Signature
-from renewal.models.contract import Capabilities
+from renewal.models.contract import Capabilities, Way, Weights
 from renewal.models.labels import Labels, class_labels, dense, sorted_classes
+from renewal.models.sklearn_able import capabilities_of
 from renewal.models.sklearn_bytes import from_bytes, to_bytes
 from renewal.models.sklearn_frames import frame, matrix
 from renewal.models.sklearn_inputs import inputs_of
@@ -32,10 +34,11 @@ from renewal.models.sklearn_multilabel import (
     of_each_label,
     target_of,
 )
+from renewal.models.sklearn_params import demand_weights, plain_params, with_params
 from renewal.models.sklearn_parts import (
     NAMES_MARK,
-    capabilities_of,
     demand_probabilities,
+    seed_open,
     seeded,
     steps_of,
     takes_names,
@@ -43,6 +46,8 @@ from renewal.models.sklearn_parts import (
     wants_categories,
 )
 from renewal.models.sklearn_ready import ready
+from renewal.models.sklearn_space import search_space
+from renewal.models.space import Space
 from renewal.models.task import Classes, Scores
 
 
@@ -76,15 +81,7 @@ class SklearnAdapter:
         return bool(is_classifier(estimator) or is_regressor(estimator))
 
     def capabilities(self, estimator: Any) -> Capabilities:
-        """Say whether `estimator` can take in further rows.
-
-        Only ``partial_fit`` of the last step counts. ``warm_start`` does not: it resumes a
-        fit on the same rows, or grows beside what is there, and on new rows of
-        HistGradientBoosting it reads the old trees through the wrong bins.
-        """
-        if label_names(estimator):
-            reason = "an estimator of several labels learns them all from one fit"
-            return Capabilities(can_partial_fit=False, grows=False, why_not={"partial_fit": reason})
+        """Say whether `estimator` can take in further rows; see `sklearn_able`."""
         return capabilities_of(estimator)
 
     def fit(
@@ -95,6 +92,7 @@ class SklearnAdapter:
         *,
         names: bool = True,
         seed: int | None = None,
+        weights: Weights | None = None,
     ) -> Any:
         """Return a fitted copy of the recipe `estimator`.
 
@@ -110,11 +108,14 @@ class SklearnAdapter:
             Whether it sees a frame with column names, or a matrix.
         seed : int or None
             Fills every ``random_state`` that is None.
+        weights : float64 ndarray of shape (n_rows,) or None
+            How much each row counts; in a pipeline the last step weighs.
 
         Raises
         ------
         Invalid
-            When it gives no probabilities, or scikit-learn does not take the rows.
+            When it gives no probabilities, cannot weigh rows that are weighted, or
+            scikit-learn does not take the rows.
         """
         who = "SklearnAdapter.fit"
         fresh = seeded(estimator, seed)
@@ -123,7 +124,8 @@ class SklearnAdapter:
         else:
             inputs = matrix(features)
         target, of_labels = target_of(labels, who=who)
-        fitted = _tried(who, fresh, fresh.fit, inputs, target)
+        weighed = {} if weights is None else {demand_weights(fresh, who=who): weights}
+        fitted = _tried(who, fresh, fresh.fit, inputs, target, **weighed)
         # Not before: a stack of models knows only then whether it gives probabilities.
         demand_probabilities(fitted, who=who)
         if names and not takes_names(fitted):
@@ -132,7 +134,9 @@ class SklearnAdapter:
             setattr(fitted, LABELS_MARK, list(of_labels))
         return fitted
 
-    def partial_fit(self, estimator: Any, features: pa.Table, labels: Labels) -> Any:
+    def partial_fit(
+        self, estimator: Any, features: pa.Table, labels: Labels, *, seed: int | None = None
+    ) -> Any:
         """Return a deep copy of a fitted estimator that has taken in further rows.
 
         In a pipeline only the last step learns: transformers, and a calibration around
@@ -146,6 +150,8 @@ class SklearnAdapter:
             Rows that it has not seen.
         labels : ndarray of shape (n_rows,)
             Of classes that it knows.
+        seed : int or None
+            Fills every ``random_state`` that is None, for this call.
 
         Raises
         ------
@@ -168,8 +174,45 @@ class SklearnAdapter:
         inputs = inputs_of(learner, features, who=who)
         for step in transformers:
             inputs = _tried(who, step, step.transform, inputs)
+        opened = seed_open(last, seed)
         _tried(who, last, last.partial_fit, inputs, dense(labels))
+        last.set_params(**opened)
         return grown
+
+    def continue_fit(
+        self,
+        estimator: Any,
+        features: pa.Table,  # noqa: ARG002  # the contract's
+        labels: Labels,  # noqa: ARG002  # the contract's
+        *,
+        way: Way,
+        rounds: int = 10,  # noqa: ARG002  # the contract's
+        decay: float = 0.9,  # noqa: ARG002  # the contract's
+        seed: int | None = None,  # noqa: ARG002  # the contract's
+    ) -> Any:
+        """Raise `Invalid` with the reason: no estimator of scikit-learn continues soundly.
+
+        What it calls ``warm_start`` goes on with a fit on the *same* rows. On other rows it
+        runs, and breaks silently; see `sklearn_able`.
+        """
+        raise Invalid(
+            "SklearnAdapter.continue_fit",
+            needs=f"an estimator whose fit can be continued on new rows (way={way!r})",
+            came=self.capabilities(estimator).why_not["continue"],
+            todo="Use the strategy retrain.",
+        )
+
+    def params(self, estimator: Any) -> dict[str, Any]:
+        """Return the recipe's parameters, nested ones by ``step__name``, that JSON can hold."""
+        return plain_params(estimator)
+
+    def with_params(self, estimator: Any, params: Mapping[str, Any]) -> Any:
+        """Return an unfitted copy of the recipe with other parameters."""
+        return with_params(estimator, params)
+
+    def search_space(self, estimator: Any) -> Space:
+        """Return what is worth tuning in what learns; see `sklearn_space`."""
+        return search_space(estimator)
 
     def predict(self, estimator: Any, features: pa.Table) -> Scores:
         """Return probabilities of shape (n_rows, n_classes), or values of shape (n_rows, 1).
@@ -248,10 +291,10 @@ class SklearnAdapter:
         }
 
 
-def _tried(who: str, estimator: Any, verb: Any, *inputs: Any) -> Any:
+def _tried(who: str, estimator: Any, verb: Any, *inputs: Any, **named: Any) -> Any:
     """Call scikit-learn; what it says of rows that it does not take becomes `Invalid`."""
     try:
-        return verb(*inputs)
+        return verb(*inputs, **named)
     except RenewalError:
         raise
     except (ValueError, TypeError, KeyError) as error:

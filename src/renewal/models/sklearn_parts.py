@@ -12,10 +12,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from renewal.core.errors import Invalid
-from renewal.models.contract import Capabilities
 from renewal.models.sklearn_shift import ShiftedRegressor
 
-_TREES = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+TREES = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 # Set on a fitted estimator that takes named frames and does not say so by itself.
 NAMES_MARK = "renewal_takes_names"
 
@@ -51,16 +50,34 @@ def seeded(estimator: Any, seed: int | None) -> Any:
     A ``random_state`` that the user has set stays: it is part of the recipe.
     """
     fresh = clone(unwrapped(estimator))
-    if seed is not None:
-        parameters = fresh.get_params(deep=True)
-        fresh.set_params(
-            **{
-                name: seed % 2**32
-                for name, value in parameters.items()
-                if value is None and name.rpartition("__")[2] == "random_state"
-            }
-        )
+    seed_open(fresh, seed)
     return fresh
+
+
+def seed_open(estimator: Any, seed: int | None) -> dict[str, None]:
+    """Set every open ``random_state`` to `seed`, in place.
+
+    Parameters
+    ----------
+    estimator : object
+        Changed.
+    seed : int or None
+        Taken modulo 2**32; None changes nothing.
+
+    Returns
+    -------
+    dict of str to None
+        What ``set_params`` takes to open them again.
+    """
+    if seed is None:
+        return {}
+    was_open = {
+        name: None
+        for name, value in estimator.get_params(deep=True).items()
+        if value is None and name.rpartition("__")[2] == "random_state"
+    }
+    estimator.set_params(**dict.fromkeys(was_open, seed % 2**32))
+    return was_open
 
 
 def steps_of(estimator: Any) -> tuple[list[Any], Any]:
@@ -72,15 +89,6 @@ def steps_of(estimator: Any) -> tuple[list[Any], Any]:
                 transformers.append(step)
         estimator = estimator.steps[-1][1]
     return transformers, estimator
-
-
-def capabilities_of(estimator: Any) -> Capabilities:
-    """Say whether `estimator` can take in further rows, and why not in words."""
-    _, learner = steps_of(unwrapped(estimator))
-    reason = _why_no_partial_fit(learner)
-    if reason is None:
-        return Capabilities(can_partial_fit=True, grows=False)
-    return Capabilities(can_partial_fit=False, grows=False, why_not={"partial_fit": reason})
 
 
 def takes_names(estimator: Any) -> bool:
@@ -101,7 +109,7 @@ def wants_categories(estimator: Any) -> bool:
     transformers, learner = steps_of(inner)
     return (
         not transformers
-        and isinstance(learner, _TREES)
+        and isinstance(learner, TREES)
         and isinstance(learner.categorical_features, str)
     )
 
@@ -124,24 +132,3 @@ def _first_steps(pipeline: Pipeline) -> Iterator[Any]:
     while isinstance(first, Pipeline):
         first = first.steps[0][1]
         yield first
-
-
-def _why_no_partial_fit(learner: Any) -> str | None:
-    name = type(learner).__name__
-    if not hasattr(learner, "partial_fit"):
-        return f"{name} has no partial_fit{_warm_start_of(learner)}"
-    if getattr(learner, "early_stopping", False):
-        return f"{name} cannot partial_fit with early_stopping=True"
-    if isinstance(getattr(learner, "class_weight", None), str):
-        return f"{name} cannot partial_fit with class_weight={learner.class_weight!r}"
-    return None
-
-
-def _warm_start_of(learner: Any) -> str:
-    if isinstance(learner, _TREES):
-        return "; its warm start is valid only on the same data"
-    if hasattr(learner, "warm_start") and hasattr(learner, "n_estimators"):
-        return "; its warm start adds new members and leaves the old ones as they are"
-    if hasattr(learner, "warm_start"):
-        return "; its warm start begins a new fit, which forgets the old rows"
-    return ""
