@@ -49,6 +49,7 @@ from renewal.models.sklearn_ready import ready
 from renewal.models.sklearn_space import search_space
 from renewal.models.space import Space
 from renewal.models.task import Classes, Scores
+from renewal.models.weights import checked_weights
 
 
 class SklearnAdapter:
@@ -124,7 +125,10 @@ class SklearnAdapter:
         else:
             inputs = matrix(features)
         target, of_labels = target_of(labels, who=who)
-        weighed = {} if weights is None else {demand_weights(fresh, who=who): weights}
+        weighed = {}
+        if weights is not None:
+            checked = checked_weights(weights, features.num_rows, who=who)
+            weighed = {demand_weights(fresh, who=who): checked}
         fitted = _tried(who, fresh, fresh.fit, inputs, target, **weighed)
         # Not before: a stack of models knows only then whether it gives probabilities.
         demand_probabilities(fitted, who=who)
