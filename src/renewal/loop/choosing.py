@@ -29,7 +29,7 @@ from renewal.loop.evidence import forward
 from renewal.loop.workshop import Workshop
 from renewal.models.task import Task
 from renewal.stats.sampling import draw, inclusion_probabilities
-from renewal.update.race import judged_rows
+from renewal.update.stretches import judged_rows
 
 _WHO = "renewal label-request"
 

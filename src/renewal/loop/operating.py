@@ -24,7 +24,7 @@ from renewal.loop.workshop import Workshop
 from renewal.registry.registry import Move
 from renewal.rollout.machine import Rollback, Rollout, step
 from renewal.rollout.states import open_rollout
-from renewal.update.race import judged_rows
+from renewal.update.stretches import judged_rows
 
 
 def judge(shop: Workshop, candidate: Version) -> Verdict:

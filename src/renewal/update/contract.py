@@ -107,6 +107,10 @@ class Means:
         fine-tuning may choose what it starts from.
     trust : tuple of str, default ()
         Own classes that stored models may load.
+    found : mapping, default empty
+        `Made.facts` of an earlier fit of the same recipe in this update: on a share of the
+        rows, or, where `validation` is None, the one that was chosen on rows that are now
+        fitted, so that what it chose is taken over and not chosen again.
     """
 
     validation: Rows | None = None
@@ -116,6 +120,7 @@ class Means:
     store: Store | None = None
     bases: tuple[Version, ...] = ()
     trust: tuple[str, ...] = ()
+    found: Mapping[str, Any] = field(default_factory=dict)
 
 
 ALONE = Means()
@@ -141,11 +146,15 @@ class Strategy(Protocol):
     keeps_parent : bool
         Whether learned parameters of the parent live on in what it makes; a version made by
         it has then trained on all that its parent trained on.
+    can_thin : bool
+        Whether a fit on a share of the rows costs a share and foretells the fit on all: then
+        a race on many rows tries it on a ninth of them first.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[Any]]
     keeps_parent: ClassVar[bool]
+    can_thin: ClassVar[bool]
 
     def why_not(self, parent: Parent, rows: Rows | None = None) -> str | None:
         """Return why no candidate can be made, as one sentence; None when it can.
@@ -169,7 +178,7 @@ class Strategy(Protocol):
         parent : Parent
             The version to start from.
         rows : Rows
-            All of them may be fitted (`renewal.update.race.training_rows`); those without
+            All of them may be fitted (`renewal.update.stretches.training_rows`); those without
             a label are passed over.
         options : object
             Of the type `Options`.

@@ -1,257 +1,354 @@
-"""The race of recipes, and the rows on which it fits, chooses and is judged.
+"""The race between ways to make a candidate, under a budget: who starts, who goes on, who won.
 
 ::
 
-    timed      ---- fit ----| embargo |-- select --|          |-- judge --|     race
-               ---------------- fit ---------------| embargo  |-- judge --|     winner
-                                                 cut      judge_from    now
+    cheap starters  keep, former versions, recalibrate, incremental       on all rows, at once
+    dear starters   retrain, fine_tune, ...      1/9 of the rows -> 1/3 -> all of them
+                                                    | the worse half leaves, and whoever
+                                                    v cannot catch up with the leader
 
-    timeless   fit: role train      select: role validation     judge: role test
+Nothing here fits or scores: `race` asks for heats and decides by what comes back, so that it
+runs the same way over a journal, in a benchmark and in a test.
 
-The race fits every recipe before the selection rows and compares their losses there. The
-winner is fitted once more up to the cut *before* anybody judges it, and those bytes are what
-is judged and promoted.
+References
+----------
+.. [1] Jamieson, Talwalkar (2016). Non-stochastic best arm identification and hyperparameter
+   optimization. AISTATS (successive halving).
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from renewal.core.errors import Invalid
-from renewal.core.plugin import load_plugin
-from renewal.data.forward import ForwardWindow
-from renewal.data.roles import TEST, TRAIN, VALIDATION, role_of
-from renewal.data.rows import Rows
-from renewal.update.options import parse_options, show_options
+from renewal.update.budget import Budget
+from renewal.update.entry import FORMER, KEEP, Entry
 
-KEEP = "keep"
-"""The label of doing nothing: the champion as it is."""
+SHARES = (1 / 9, 1 / 3, 1.0)
+"""Of the rows: what dear starters are fitted on, one after the other."""
 
-SELECTION = timedelta(days=7)
-"""The default length of the stretch before the cut on which the race chooses."""
+HALVE_FROM = 10_000
+"""Rows from which a ninth of them says something about a fit on all."""
 
-_FORM = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*(?::(?P<colon>.*)|\((?P<call>.*)\))?\s*", re.DOTALL)
-_MICROSECOND = timedelta(microseconds=1)
+_NOISE = 2.0
+_LONGEST_REST = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """A strategy with its options: one starter of a race.
+class Starter:
+    """One that wants to race.
 
     Parameters
     ----------
-    strategy : str
-        A registered strategy.
-    options : object
-        Its frozen dataclass of options.
+    label : str
+        A recipe, ``keep``, or ``version:`` and an id.
+    is_dear : bool, default False
+        Whether its fit costs enough to be tried on a share of the rows first.
+    expected_s : float or None, seconds, default None
+        Of its fit on all rows, as far as anybody knows.
+    rests : str or None, default None
+        Why it sits this race out; None: it starts.
     """
 
-    strategy: str
-    options: Any
-
-    @property
-    def label(self) -> str:
-        """The name of the recipe, with the options that differ from their defaults.
-
-        `parse_recipe` reads it back.
-        """
-        shown = show_options(self.options)
-        return f"{self.strategy}({shown})" if shown else self.strategy
+    label: str
+    is_dear: bool = False
+    expected_s: float | None = None
+    rests: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What became of one recipe in a race; plain values, for the journal.
+class Heat:
+    """One fit, and its scores on the selection rows.
 
     Parameters
     ----------
-    recipe : str
-        The label of the recipe, or ``keep``.
-    outcome : {"made", "not_possible", "failed", "skipped"}
-        skipped: the budget was used up before its turn.
-    reason : str
-        One sentence, or how many rows it was fitted on.
-    loss : float or None
-        Mean loss on the selection rows; None where nothing was scored.
-    seconds : float, default 0
-        Of fitting.
+    label : str
+        Whose.
+    share : float in (0, 1]
+        Of the rows that may be fitted.
+    limit_s : float, seconds, default infinite
+        What is left of the budget: a fit that takes longer is killed where the engine can.
     """
 
-    recipe: str
-    outcome: Literal["made", "not_possible", "failed", "skipped"]
-    reason: str
-    loss: float | None = None
-    seconds: float = 0.0
+    label: str
+    share: float = 1.0
+    limit_s: float = math.inf
 
 
-def parse_recipe(text: str) -> Recipe:
-    """Read a recipe as a policy file, a command line or a label writes it.
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What came of a heat.
 
     Parameters
     ----------
-    text : str
-        ``retrain``, ``retrain:window=8w,min_rows=500`` or ``retrain(window=8w)``. The types
-        of the values come from the fields of the strategy's options.
+    entry : Entry
+        Of this heat alone: made, not_possible or failed; its loss and its cost.
+    losses : float64 array of shape (n_selection_rows,) or None
+        Of each row; None where nothing was scored.
+    """
+
+    entry: Entry
+    losses: NDArray[np.float64] | None = None
+
+
+Run = Callable[[Sequence[Heat]], Sequence[Result]]
+"""Runs some heats side by side and returns their results in the order asked."""
+
+
+def race(
+    starters: Sequence[Starter],
+    run: Run,
+    budget: Budget,
+    *,
+    blocks: NDArray[np.int64],
+    shares: Sequence[float] = SHARES,
+    n_slots: int = 1,
+    min_gain: float = 0.0,
+) -> tuple[Entry, ...]:
+    """Race the starters and return what became of each, in their order.
+
+    Cheap starters run on all rows. Dear ones run on growing `shares` of them; after each
+    share the worse half leaves, and so does whoever cannot pay: whose best case is no better
+    than the leader. The best case after two shares assumes that every further share gains as
+    much as the last one did, which curves that flatten never do, and two standard errors of
+    luck.
+
+    Parameters
+    ----------
+    starters : sequence of Starter
+        The champion (``keep``) first, then the cheapest.
+    run : callable
+        Makes and scores candidates.
+    budget : Budget
+        A heat starts only while something is left, and where its expected time fits.
+    blocks : int64 array of shape (n_selection_rows,)
+        The unit of independent evidence of each row.
+    shares : sequence of float, default (1/9, 1/3, 1)
+        The last one is 1.
+    n_slots : int >= 1, default 1
+        Heats that run side by side.
+    min_gain : float >= 0, unit of the loss, default 0
+        What an update must be ahead of the leader in its best case.
 
     Returns
     -------
-    Recipe
-        With the defaults of what the text leaves out.
-
-    Raises
-    ------
-    NotFound
-        When no such strategy is registered; the nearest is offered.
-    Invalid
-        On text of another form, an unknown option (the nearest is offered) or a wrong value.
-
-    Examples
-    --------
-    >>> parse_recipe("retrain:window=8w").label
-    'retrain(window=8w)'
-    >>> parse_recipe("retrain:windw=8w")
-    Traceback (most recent call last):
-    ...
-    renewal.core.errors.Invalid: The recipe 'retrain:windw=8w' needs one of the options window,
-    min_rows; got 'windw'. Did you mean 'window'?
+    tuple of Entry
+        Only ``made`` ones on all rows can win; see `renewal.update.entry.pick`.
     """
-    match = _FORM.fullmatch(text)
-    if match is None:
-        raise Invalid(
-            "parse_recipe",
-            needs="a strategy with options, such as retrain:window=8w",
-            came=repr(text),
-            todo="Write the name of a strategy, a colon, and name=value pairs.",
-        )
-    strategy = load_plugin("strategies", match[1])
-    given = match["colon"] or match["call"] or ""
-    return Recipe(match[1], parse_options(strategy.Options, given, who=f"The recipe {text!r}"))
+    course = _Course(run, budget, blocks, n_slots)
+    for starter in starters:
+        if starter.rests is not None:
+            course.close(starter, "sat_out", starter.rests)
+    going = [each for each in starters if each.rests is None]
+    course.heat([each for each in going if not each.is_dear], 1.0)
+    dear = [each for each in going if each.is_dear]
+    steps = tuple(shares) if len(dear) > 1 else (1.0,)
+    for place, share in enumerate(steps):
+        dear = course.heat(dear, share)
+        if share < 1.0:
+            dear = course.cut(dear, n_left=len(steps) - place - 1, min_gain=min_gain)
+    return tuple(course.entry(each.label) for each in starters)
 
 
-def pick(entries: Iterable[Entry]) -> Entry | None:
-    """Return the entry of the smallest loss; None when nothing beats the champion.
+def rest(past: Iterable[Sequence[Entry]], label: str) -> str | None:
+    """Return why a recipe should sit out the next race, by how it did in the last ones.
 
-    The first of equals wins, so an entry that keeps the champion goes first: a candidate
-    that is no better on the selection rows is not worth a look of the gate.
+    One that was clearly beaten k >= 2 times in a row rests for 1, 2, 4, ... (at most 8)
+    races before it is tried again: the world may have turned, but not every week.
 
     Parameters
     ----------
-    entries : iterable of Entry
-        In the order of the race, cheapest first. One labeled ``keep`` is the champion.
+    past : iterable of sequences of Entry
+        The races of the model, newest first.
+    label : str
+        The recipe.
 
     Examples
     --------
-    >>> pick([Entry("keep", "made", "", 0.50), Entry("retrain", "made", "", 0.48)]).recipe
-    'retrain'
-    >>> pick([Entry("keep", "made", "", 0.50), Entry("retrain", "made", "", 0.52)]) is None
+    >>> def lost(): return [Entry("a", "made", "", 0.5), Entry("b", "behind", "")]
+    >>> rest([lost(), lost()], "b")
+    'it was clearly beaten in its last 2 races, and rests for 1'
+    >>> rest([[Entry("b", "sat_out", "")], lost(), lost()], "b") is None
     True
     """
-    best: tuple[float, Entry] | None = None
-    for entry in entries:
-        if entry.outcome != "made" or entry.loss is None or not math.isfinite(entry.loss):
+    n_beaten = n_rested = 0
+    for entries in past:
+        mine = next((each for each in entries if each.recipe == label), None)
+        if mine is None or mine.outcome in {"not_possible", "failed", "skipped"}:
+            break
+        if mine.outcome == "sat_out":
+            n_rested += n_beaten == 0
             continue
-        if best is None or entry.loss < best[0]:
-            best = (entry.loss, entry)
-    return None if best is None or best[1].recipe == KEEP else best[1]
+        if not _is_beaten(mine, entries):
+            break
+        n_beaten += 1
+    due = min(2 ** (n_beaten - 2), _LONGEST_REST) if n_beaten >= 2 else 0  # once may be luck
+    if n_rested >= due:
+        return None
+    return f"it was clearly beaten in its last {n_beaten} races, and rests for {due - n_rested}"
 
 
-def training_rows(
-    rows: Rows, window: ForwardWindow | None, *, salt: bytes, before: timedelta | None = None
-) -> Rows:
-    """Return the rows that a candidate may be fitted on: no row that decides about it.
+def paired(
+    losses: NDArray[np.float64], others: NDArray[np.float64], blocks: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return by how much `losses` are below `others`, and the standard error over blocks.
 
-    Parameters
-    ----------
-    rows : Rows
-        Of a snapshot.
-    window : ForwardWindow or None
-        For timed data: rows before ``fit_until_us``. None: timeless, rows of the role train.
-    salt : bytes
-        Of the home; decides the roles.
-    before : timedelta or None
-        For timed data, length of the selection stretch: for the race, fit before it, with
-        the embargo of the window between. None: fit up to the cut.
-
-    Returns
-    -------
-    Rows
-        In their order, labeled or not.
-    """
-    if window is None:
-        return _of_role(rows, TRAIN, salt)
-    if before is None:
-        return _between(rows, None, window.fit_until_us)
-    embargo_us = window.judge_from_us - window.fit_until_us
-    return _between(rows, None, window.fit_until_us - _us(before) - embargo_us)
-
-
-def selection_rows(
-    rows: Rows, window: ForwardWindow | None, *, salt: bytes, length: timedelta = SELECTION
-) -> Rows:
-    """Return the rows on which the race chooses among its recipes.
+    Rows of one block are wrong together, so the error adds up each block's differences first.
 
     Parameters
     ----------
-    rows : Rows
-        Of a snapshot.
-    window : ForwardWindow or None
-        For timed data: the last `length` before ``fit_until_us``. None: timeless, rows of the
-        role validation.
-    salt : bytes
-        Of the home; decides the roles.
-    length : timedelta, default 7 days
-        Of the stretch; the same as `before` of `training_rows`.
+    losses, others : float64 arrays of shape (n_rows,)
+        Of the same rows.
+    blocks : int64 array of shape (n_rows,)
+        Equal number, same block.
 
-    Returns
-    -------
-    Rows
-        In their order, labeled or not.
+    Examples
+    --------
+    >>> paired(np.array([0.1, 0.3]), np.array([0.2, 0.5]), np.array([1, 2]))
+    (0.15..., 0.05...)
     """
-    if window is None:
-        return _of_role(rows, VALIDATION, salt)
-    return _between(rows, window.fit_until_us - _us(length), window.fit_until_us)
+    difference = others - losses
+    ahead = float(difference.mean())
+    _, place = np.unique(blocks, return_inverse=True)
+    sums = np.bincount(place, weights=difference - ahead)
+    n_blocks = len(sums)
+    if n_blocks < 2:  # one block says nothing about the next
+        return ahead, math.inf
+    scale = n_blocks / (n_blocks - 1)
+    return ahead, float(np.sqrt(scale * np.sum(sums**2))) / len(difference)
 
 
-def judged_rows(rows: Rows, window: ForwardWindow | None, *, salt: bytes) -> Rows:
-    """Return the rows on which the gate judges: of the future of the fit, or of the role test.
+class _Course:
+    """A race that is under way: what was spent, and how far each starter has come."""
 
-    Parameters
-    ----------
-    rows : Rows
-        Of a snapshot.
-    window : ForwardWindow or None
-        For timed data: from ``judge_from_us`` until before ``judge_until_us``. None:
-        timeless, rows of the role test.
-    salt : bytes
-        Of the home; decides the roles.
+    def __init__(self, run: Run, budget: Budget, blocks: NDArray[np.int64], n_slots: int) -> None:
+        self._run = run
+        self._budget = budget
+        self._blocks = blocks
+        self._n_slots = max(n_slots, 1)
+        self._entries: dict[str, Entry] = {}
+        self._losses: dict[str, NDArray[np.float64]] = {}
+        self._before: dict[str, float] = {}
+        self._spent_s = 0.0
+        self._n_trials = 0
 
-    Returns
-    -------
-    Rows
-        In their order, labeled or not.
-    """
-    if window is None:
-        return _of_role(rows, TEST, salt)
-    return _between(rows, window.judge_from_us, window.judge_until_us)
+    def entry(self, label: str) -> Entry:
+        """Return what became of a starter, with what it cost."""
+        entry = self._entries[label]
+        return replace(entry, cost=self._budget.cost(entry.seconds))
+
+    def heat(self, starters: Sequence[Starter], share: float) -> list[Starter]:
+        """Run a heat of each that the budget allows; return those that came through."""
+        waiting = list(starters)
+        through: list[Starter] = []
+        while waiting:
+            group: list[tuple[Starter, Heat]] = []
+            while waiting and len(group) < self._n_slots:
+                starter = waiting.pop(0)
+                if not self._is_too_dear(starter, share, n_beside=len(group)):
+                    left_s = self._budget.left_s(self._spent_s)
+                    group.append((starter, Heat(starter.label, share, left_s)))
+            results = self._run([heat for _, heat in group]) if group else ()
+            for (starter, heat), result in zip(group, results, strict=True):
+                self._note(heat, result)
+                if result.entry.outcome == "made":
+                    through.append(starter)
+        return through
+
+    def cut(self, starters: Sequence[Starter], *, n_left: int, min_gain: float) -> list[Starter]:
+        """Send the worse half home, and whoever cannot pay; return the others."""
+        ranked = sorted(starters, key=lambda each: self._loss(each.label))
+        staying = ranked[: math.ceil(len(ranked) / 2)]
+        for starter in ranked[len(staying) :]:
+            best = ranked[0].label
+            self._leave(starter, f"behind {best} on {self._entries[best].share:.0%} of the rows")
+        return [each for each in staying if not self._is_hopeless(each, n_left, min_gain)]
+
+    def close(self, starter: Starter, outcome: str, reason: str) -> None:
+        """Note the end of a starter that has no heat to show for it."""
+        had = self._entries.get(starter.label)
+        blank = Entry(starter.label, "skipped", reason)
+        self._entries[starter.label] = replace(
+            blank if had is None else had,
+            outcome=outcome,  # type: ignore[arg-type]  # the callers' literals
+            reason=reason,
+        )
+
+    def _leave(self, starter: Starter, reason: str) -> None:
+        self.close(starter, "behind", reason)
+
+    def _is_too_dear(self, starter: Starter, share: float, *, n_beside: int) -> bool:
+        """Whether the budget ends before a heat would; then it is noted as skipped."""
+        if starter.label == KEEP or starter.label.startswith(FORMER):
+            return False
+        left_s = self._budget.left_s(self._spent_s)
+        trials = self._budget.trials
+        if left_s <= 0 or (trials is not None and self._n_trials + n_beside >= trials):
+            self.close(starter, "skipped", "the budget was used up before its turn")
+            return True
+        expected_s = self._expected_s(starter, share)
+        if expected_s is not None and expected_s > left_s:
+            why = f"it would take about {expected_s:.3g} s, and {left_s:.3g} s are left"
+            self.close(starter, "skipped", why)
+            return True
+        return False
+
+    def _expected_s(self, starter: Starter, share: float) -> float | None:
+        had = self._entries.get(starter.label)
+        if had is not None and had.share < share:
+            # What its last fit took, by rows; earlier ones are in the sum, which only adds.
+            return had.seconds * share / had.share
+        return None if starter.expected_s is None else starter.expected_s * share
+
+    def _note(self, heat: Heat, result: Result) -> None:
+        label, entry, had = heat.label, result.entry, self._entries.get(heat.label)
+        if label != KEEP and not label.startswith(FORMER) and entry.outcome != "not_possible":
+            self._n_trials += 1
+        self._spent_s += entry.seconds
+        if had is not None:
+            if had.loss is not None:
+                self._before[label] = had.loss
+            entry = replace(
+                entry, seconds=entry.seconds + had.seconds, cpu_s=entry.cpu_s + had.cpu_s
+            )
+        if result.losses is not None:
+            self._losses[label] = result.losses
+            if KEEP in self._losses and label != KEEP:
+                ahead, error = paired(result.losses, self._losses[KEEP], self._blocks)
+                entry = replace(entry, ahead=ahead, ahead_se=error if error < math.inf else None)
+        self._entries[label] = replace(entry, recipe=label, share=heat.share)
+
+    def _loss(self, label: str) -> float:
+        loss = self._entries[label].loss
+        return math.inf if loss is None or math.isnan(loss) else loss
+
+    def _is_hopeless(self, starter: Starter, n_left: int, min_gain: float) -> bool:
+        label = starter.label
+        complete = [
+            each.recipe
+            for each in self._entries.values()
+            if each.outcome == "made" and each.share == 1.0 and each.loss is not None
+        ]
+        if label not in self._before or not complete:
+            return False
+        leader = min(complete, key=self._loss)
+        step = max(self._before[label] - self._loss(label), 0.0)
+        ahead, error = paired(self._losses[label], self._losses[leader], self._blocks)
+        best_case = ahead + n_left * step + _NOISE * error
+        if best_case > min_gain:
+            return False
+        self._leave(starter, f"its best case is {-best_case:.3g} worse than {leader}: cannot pay")
+        return True
 
 
-def _between(rows: Rows, from_us: int | None, until_us: int) -> Rows:
-    inside = rows.event_us < until_us
-    if from_us is not None:
-        inside &= rows.event_us >= from_us
-    return rows.take(inside)
-
-
-def _of_role(rows: Rows, role: int, salt: bytes) -> Rows:
-    return rows.take(np.asarray(role_of(rows.group_hash, salt) == role))
-
-
-def _us(length: timedelta) -> int:
-    return length // _MICROSECOND
+def _is_beaten(mine: Entry, entries: Sequence[Entry]) -> bool:
+    if mine.outcome == "behind":
+        return True
+    if mine.loss is None or mine.ahead_se is None:
+        return False
+    others = [each.loss for each in entries if each.outcome == "made" and each.loss is not None]
+    return mine.loss - min(others, default=mine.loss) > _NOISE * mine.ahead_se
