@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from math import prod
 from typing import Literal
 
 from renewal.core.errors import Invalid
 
-Kind = Literal["float", "int", "bool", "string"]
+Kind = Literal["float", "int", "bool", "string", "bytes", "tensor"]
 Label = str | int | float | bool
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -23,15 +24,46 @@ class Field:
     ----------
     name : str
         As in the training data and in requests.
-    kind : {"float", "int", "bool", "string"}
-        ``float`` and ``int`` are 64 bits wide.
+    kind : {"float", "int", "bool", "string", "bytes", "tensor"}
+        ``float`` and ``int`` are 64 bits wide, ``bytes`` is anything as it lies in a file
+        (an image, a sound), ``tensor`` an array of float32 with the same shape in every row.
     nullable : bool, default True
         Whether a row may leave it out (null, or NaN in a float column).
+    shape : tuple of int >= 1, default ()
+        Of one row's tensor, without the rows: ``(3, 32, 32)``. Only a tensor has one.
+
+    Raises
+    ------
+    Invalid
+        On a tensor without a shape, or a shape of anything else.
+
+    Examples
+    --------
+    >>> Field("pixels", "tensor", shape=(3, 32, 32)).n_values
+    3072
     """
 
     name: str
     kind: Kind
     nullable: bool = True
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a tensor that has no shape, and a shape of what is no tensor."""
+        is_tensor = self.kind == "tensor"
+        if is_tensor != bool(self.shape) or any(size < 1 for size in self.shape):
+            raise Invalid(
+                f"Field {self.name!r}",
+                needs="a shape of sizes from 1 on" if is_tensor else f"no shape for a {self.kind}",
+                came=f"the shape {self.shape}",
+                todo="Give the shape of one row, such as (3, 32, 32), to a tensor alone.",
+                column=self.name,
+            )
+
+    @property
+    def n_values(self) -> int:
+        """How many numbers one row of the column holds: 1, but for a tensor."""
+        return prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def attributes_in(schema: pa.Schema) -> Signature:
     Examples
     --------
     >>> attributes_in(pa.schema([("hour", pa.float64()), ("renewal_attribute_sex", pa.string())]))
-    Signature(fields=(Field(name='sex', kind='string', nullable=True),))
+    Signature(fields=(Field(name='sex', kind='string', nullable=True, shape=()),))
     """
     kept = {
         field.name.removeprefix(ATTRIBUTE): field.type

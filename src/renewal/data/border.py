@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from renewal.core.errors import Invalid
+from renewal.data.tensors import arrow_tensors, stacked
 
-_SCALARS = (str, int, float, bool, datetime, date, np.generic, type(None))
+_SCALARS = (str, bytes, int, float, bool, datetime, date, np.generic, type(None))
 
 
 def arrow_of(data: Any, who: str) -> pa.Table:
@@ -29,12 +30,11 @@ def arrow_of(data: Any, who: str) -> pa.Table:
             return pa.Table.from_batches([data])
         # By module name, so that reading an Arrow table does not import pandas.
         if type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns"):
-            return pa.Table.from_pandas(data, preserve_index=False)
+            return _from_pandas(data)
         if isinstance(data, Mapping) and data:
             return _from_mapping(data)
-        if isinstance(data, np.ndarray) and data.ndim == 2 and data.dtype.names is None:
-            columns = [pa.array(column) for column in np.ascontiguousarray(data.T)]
-            return pa.table(columns, names=[f"x{at}" for at in range(len(columns))])
+        if isinstance(data, np.ndarray) and data.ndim >= 2 and data.dtype.names is None:
+            return _from_numpy(data)
         if hasattr(data, "__arrow_c_stream__") and hasattr(data, "columns"):
             return pa.table(data)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
@@ -46,7 +46,7 @@ def arrow_of(data: Any, who: str) -> pa.Table:
         ) from error
     raise Invalid(
         who,
-        needs="a table: pandas, polars, pyarrow, a mapping of columns, or a 2-d numpy array",
+        needs="a table: pandas, polars, pyarrow, a mapping of columns, or a numpy array of rows",
         came=_described(data),
         todo="Put the rows into one of these.",
     )
@@ -58,12 +58,50 @@ def _from_mapping(data: Mapping[Any, Any]) -> pa.Table:
     columns = []
     for name, values in data.items():
         try:
-            columns.append(
-                values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
-            )
+            columns.append(_column(values))
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"in the column {str(name)!r}: {error}") from error
     return pa.table(columns, names=[str(name) for name in data])
+
+
+def _from_numpy(data: np.ndarray[Any, Any]) -> pa.Table:
+    if data.ndim > 2:
+        return pa.table([arrow_tensors(data)], names=["x0"])
+    columns = [pa.array(column) for column in np.ascontiguousarray(data.T)]
+    return pa.table(columns, names=[f"x{at}" for at in range(len(columns))])
+
+
+def _from_pandas(data: Any) -> pa.Table:
+    # Arrow's own reader takes arrays of one dimension only as the values of a column.
+    tensors = {
+        at: stacked(list(data.iloc[:, at]))
+        for at, kind in enumerate(data.dtypes)
+        if kind.kind == "O" and _holds_arrays(data.iloc[:, at])
+    }
+    flat = [at for at in range(len(data.columns)) if at not in tensors]
+    if not flat:
+        return pa.table(list(tensors.values()), names=[str(name) for name in data.columns])
+    table = pa.Table.from_pandas(data.iloc[:, flat] if tensors else data, preserve_index=False)
+    for at, column in tensors.items():
+        table = table.add_column(at, str(data.columns[at]), column)
+    return table
+
+
+def _column(values: Any) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    if getattr(values, "ndim", 1) > 1 and hasattr(values, "__array__"):
+        return arrow_tensors(np.asarray(values))
+    is_objects = isinstance(values, np.ndarray) and values.dtype == object
+    if (is_objects or isinstance(values, list | tuple)) and _holds_arrays(values):
+        return stacked(values)
+    return pa.array(values)
+
+
+def _holds_arrays(values: Any) -> bool:
+    """Whether the first value that is there is an array of two dimensions or more."""
+    first = next((value for value in values if value is not None), None)
+    return getattr(first, "ndim", 0) > 1 and hasattr(first, "__array__")
 
 
 def canonical(column: pa.ChunkedArray, name: str, who: str) -> pa.Array:
@@ -87,6 +125,8 @@ def canonical(column: pa.ChunkedArray, name: str, who: str) -> pa.Array:
         wanted = pa.float64()
     elif _is_text(found):
         wanted = pa.string()
+    elif _is_bytes(found):
+        wanted = pa.binary()
     elif pa.types.is_timestamp(found):
         wanted = pa.timestamp("us", None if found.tz is None else "UTC")
     if wanted != column.type:
@@ -117,6 +157,14 @@ def _is_text(found: pa.DataType) -> bool:
         pa.types.is_string(found)
         or pa.types.is_large_string(found)
         or pa.types.is_string_view(found)
+    )
+
+
+def _is_bytes(found: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_large_binary(found)
+        or pa.types.is_binary_view(found)
+        or pa.types.is_fixed_size_binary(found)
     )
 
 

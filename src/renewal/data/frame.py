@@ -13,12 +13,22 @@ import pyarrow.compute as pc
 from renewal.core.errors import Invalid
 from renewal.core.spec import Field, Kind, Signature
 from renewal.data.border import arrow_of, canonical
+from renewal.data.tensors import (
+    is_tensor,
+    noted_shape,
+    shape_of,
+    tensor_field,
+    tensor_type,
+    to_tensors,
+    wrong_shape,
+)
 
 _TYPE_OF: dict[Kind, pa.DataType] = {
     "float": pa.float64(),
     "int": pa.int64(),
     "bool": pa.bool_(),
     "string": pa.string(),
+    "bytes": pa.binary(),
 }
 _KIND_OF: dict[pa.DataType, Kind] = {found: kind for kind, found in _TYPE_OF.items()}
 
@@ -27,13 +37,16 @@ def as_table(data: Any, *, who: str) -> pa.Table:
     """Return any table as Arrow, with one type for each kind of column.
 
     Integers become 64 bits, floats and decimals float64, every form of text (and
-    categories) string, instants microseconds in UTC; an instant without a zone stays so.
+    categories) string, of bytes binary, instants microseconds in UTC; an instant without a
+    zone stays so. Lists and tensors stay as they are until `conform` knows what is wanted.
 
     Parameters
     ----------
     data : table
         pandas, polars or pyarrow; a mapping of names to columns, or to scalars for one row;
-        a numpy array of shape (n_rows, n_columns), whose columns are called x0, x1, ...
+        a numpy array of shape (n_rows, n_columns), whose columns are called x0, x1, ..., or
+        of more dimensions: one tensor column x0. A column of a mapping may be an array of
+        shape (n_rows, ...) or a list of arrays of one shape: a tensor column.
     who : str
         The verb that asks, for the message.
 
@@ -86,22 +99,27 @@ def signature_of(table: pa.Table, not_inputs: Collection[str] = ()) -> Signature
     -------
     Signature
         Every field nullable: that January had no gap does not mean that July has none,
-        and the model itself says what it cannot take. A column of nulls only is a float.
+        and the model itself says what it cannot take. A column of nulls only is a float, one
+        of lists of numbers a tensor.
 
     Raises
     ------
     Invalid
-        On a column of a type that no model takes, such as an instant or a list.
+        On a column of a type that no model takes, such as an instant, or of lists that
+        differ in shape.
 
     Examples
     --------
     >>> signature_of(pa.table({"a": [1.5], "late": [True]}), {"late"})
-    Signature(fields=(Field(name='a', kind='float', nullable=True),))
+    Signature(fields=(Field(name='a', kind='float', nullable=True, shape=()),))
     """
+    who = "signature_of"
     return Signature(
         tuple(
-            Field(field.name, _kind(field, "signature_of"))
-            for field in table.schema
+            Field(field.name, "tensor", shape=shape_of(field, table.column(at), who=who))
+            if is_tensor(field.type)
+            else Field(field.name, _kind(field, who))
+            for at, field in enumerate(table.schema)
             if field.name not in not_inputs
         )
     )
@@ -116,14 +134,22 @@ def schema_of(signature: Signature) -> pa.Schema:
     >>> schema_of(Signature((Field("a", "int"),)))
     a: int64
     """
-    return pa.schema([(field.name, _TYPE_OF[field.kind]) for field in signature.fields])
+    return pa.schema(
+        [
+            tensor_field(field)
+            if field.kind == "tensor"
+            else pa.field(field.name, _TYPE_OF[field.kind])
+            for field in signature.fields
+        ]
+    )
 
 
 def conform(table: pa.Table, signature: Signature, *, who: str) -> pa.Table:
     """Return the table with exactly the columns of a signature, in its order and types.
 
     Numbers are converted only where nothing is lost: int to float, and a float column of
-    whole numbers to int (pandas stores an int column with one gap as float).
+    whole numbers to int (pandas stores an int column with one gap as float). Only a tensor is
+    float32 by its kind: see `renewal.data.tensors.to_tensors` for what is rounded.
 
     Parameters
     ----------
@@ -137,8 +163,8 @@ def conform(table: pa.Table, signature: Signature, *, who: str) -> pa.Table:
     Raises
     ------
     Invalid
-        On a missing or unknown column (the nearest name is offered), a wrong type, or a
-        null in a field that is not nullable. `fields["column"]` names the column.
+        On a missing or unknown column (the nearest name is offered), a wrong type or shape,
+        or a null in a field that is not nullable. `fields["column"]` names the column.
 
     Notes
     -----
@@ -152,9 +178,9 @@ def conform(table: pa.Table, signature: Signature, *, who: str) -> pa.Table:
     origin: string
     """
     schema = schema_of(signature)
-    if not table.schema.equals(schema):
+    if not table.schema.equals(schema) or _has_tensor(signature):
         _check_names(table.column_names, signature, who)
-        columns = [_converted(table.column(field.name), field, who) for field in signature.fields]
+        columns = [_converted(table, field, who) for field in signature.fields]
         table = pa.table(columns, schema=schema)
     for field in signature.fields:
         if field.nullable:
@@ -198,7 +224,7 @@ def _kind(field: pa.Field, who: str) -> Kind:
     if kind is None:
         raise Invalid(
             who,
-            needs=f"numbers, booleans or text in the input column {field.name!r}",
+            needs=f"numbers, booleans, text, bytes or tensors in the input column {field.name!r}",
             came=f"{field.type}",
             todo="Declare it as the model's time, key or group, convert it, or drop it.",
             column=field.name,
@@ -230,7 +256,15 @@ def _check_names(names: list[str], signature: Signature, who: str) -> None:
             )
 
 
-def _converted(column: pa.ChunkedArray, field: Field, who: str) -> pa.ChunkedArray:
+def _has_tensor(signature: Signature) -> bool:
+    """Whether a schema of equal types may yet have other shapes."""
+    return any(field.kind == "tensor" for field in signature.fields)
+
+
+def _converted(table: pa.Table, field: Field, who: str) -> pa.ChunkedArray:
+    column = table.column(field.name)
+    if field.kind == "tensor":
+        return _converted_tensor(table.schema.field(field.name), column, field, who)
     wanted, found = _TYPE_OF[field.kind], column.type
     if found == wanted:
         return column
@@ -248,6 +282,19 @@ def _converted(column: pa.ChunkedArray, field: Field, who: str) -> pa.ChunkedArr
         except pa.ArrowInvalid as error:
             raise _wrong_type(field, "fractions", who) from error
     raise _wrong_type(field, str(found), who)
+
+
+def _converted_tensor(
+    came: pa.Field, column: pa.ChunkedArray, field: Field, who: str
+) -> pa.ChunkedArray:
+    shape = noted_shape(came)
+    if shape is not None and shape != field.shape:
+        raise wrong_shape(field, f"shape {shape}", who)
+    if pa.types.is_null(column.type):
+        return column.cast(tensor_type(field.shape))
+    if not is_tensor(column.type):
+        raise _wrong_type(field, str(column.type), who)
+    return to_tensors(column, field, who=who)
 
 
 def _wrong_type(field: Field, came: str, who: str) -> Invalid:

@@ -25,6 +25,7 @@ from renewal.data.columns import (
     ORDER,
     PREFIX,
     STICKY,
+    SYSTEM_SCHEMA,
     hash_keys,
     instants,
     int64s,
@@ -107,7 +108,9 @@ def stamp(
         BLOCK: pa.array(_blocks(spec, event, group_hash, blocks)),
         ORDER: pa.array(write_order(n_rows)),
     }
-    return pa.table([*features.columns, *system.values()], [*features.column_names, *system])
+    # The fields of the features go along, for the shapes of tensors stand in their metadata.
+    schema = pa.schema([*features.schema, *(SYSTEM_SCHEMA.field(name) for name in system)])
+    return pa.table([*features.columns, *system.values()], schema=schema)
 
 
 def stamp_table(

@@ -14,7 +14,7 @@ from renewal.core.ids import new_id
 from renewal.core.spec import ModelSpec
 from renewal.core.verdict import Verdict
 from renewal.core.version import Manifest, Version
-from renewal.registry.codec import canonical, from_plain, to_plain
+from renewal.registry.codec import canonical, from_plain, manifest_plain, to_plain
 from renewal.registry.events import append_event, check_length
 from renewal.registry.lookup import find_model, require_version, version_of
 from renewal.registry.tables import models, verdicts, versions
@@ -45,7 +45,7 @@ def add_version(
     who: str,
 ) -> Version:
     """Insert a version under the next number, or return the stored one of the same id."""
-    plain = to_plain(manifest)
+    plain = manifest_plain(manifest)
     id_ = digest(canonical(plain))
     same_id = select(versions).where(versions.c.id == id_)
     spec = find_model(connection, manifest.model)

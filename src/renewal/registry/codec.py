@@ -111,6 +111,23 @@ def canonical(plain: Any) -> bytes:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+def manifest_plain(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as the JSON values that are stored, and whose digest is its id.
+
+    Notes
+    -----
+    What was added to manifests later is left out while it is empty, so that no id of a
+    version that is already registered changes.
+    """
+    plain: dict[str, Any] = to_plain(manifest)
+    if not plain["parts"]:
+        del plain["parts"]
+    for field in plain["signature"]["fields"]:
+        if not field["shape"]:
+            del field["shape"]
+    return plain
+
+
 def manifest_digest(manifest: Manifest) -> str:
     """Return the id of the version that a manifest describes.
 
@@ -122,18 +139,10 @@ def manifest_digest(manifest: Manifest) -> str:
     Returns
     -------
     str
-        BLAKE3 of the manifest's canonical JSON, 64 hexadecimal digits: the same on every
-        machine, and another one as soon as anything in the manifest is.
-
-    Notes
-    -----
-    A field that was added to manifests later is left out while it is empty, so that no id of
-    a version that is already registered changes.
+        BLAKE3 of the canonical JSON of `manifest_plain`, 64 hexadecimal digits: the same on
+        every machine, and another one as soon as anything in the manifest is.
     """
-    plain = to_plain(manifest)
-    if not plain["parts"]:
-        del plain["parts"]
-    return digest(canonical(plain))
+    return digest(canonical(manifest_plain(manifest)))
 
 
 def _plain(value: Any, where: str) -> Any:
