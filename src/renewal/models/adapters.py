@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from renewal.core.errors import Invalid
+from renewal.core.errors import Invalid, NotFound
 from renewal.core.plugin import load_plugin, plugin_names
 from renewal.core.version import Manifest
 from renewal.models.contract import Adapter
 from renewal.models.layers import LayeredAdapter
+from renewal.models.score_map import Mapped, unmapped
+from renewal.models.score_map_adapter import knowing_maps
 from renewal.store.contract import Store
 
 _LAST = "python"
@@ -37,14 +39,14 @@ class Stored:
 
 
 def adapter_of(manifest: Manifest) -> Adapter:
-    """Return the adapter of a version.
+    """Return the adapter of a version; it takes estimators with a score map as well.
 
     Raises
     ------
     NotFound, Missing
         When it is not registered, or its framework is not installed.
     """
-    return cast("Adapter", load_plugin("adapters", manifest.adapter)())
+    return knowing_maps(load_plugin("adapters", manifest.adapter)())
 
 
 def adapter_for(estimator: Any, *, who: str) -> Adapter:
@@ -66,21 +68,25 @@ def adapter_for(estimator: Any, *, who: str) -> Adapter:
     Invalid
         When no adapter takes it.
     """
-    for name in _asked(estimator):
+    inside = unmapped(estimator)
+    for name in _asked(inside):
         adapter: Adapter = load_plugin("adapters", name)()
-        if adapter.accepts(estimator):
-            return adapter
+        if adapter.accepts(inside):
+            return knowing_maps(adapter)
     raise Invalid(
         who,
         needs=f"an estimator of one of the adapters: {', '.join(plugin_names('adapters'))}",
-        came=f"a {type(estimator).__module__}.{type(estimator).__qualname__}",
+        came=f"a {type(inside).__module__}.{type(inside).__qualname__}",
         todo="Give it fit and predict, wrap it as a scikit-learn estimator, or install the "
         "adapter for its library.",
     )
 
 
 def stored(adapter: Adapter, estimator: Any, store: Store) -> Stored:
-    """Put an estimator into the store, and its base where it is an addition to one.
+    """Put an estimator into the store, beside it its base and its score map where it has them.
+
+    A recalibrated version costs the bytes of its map: its artifact is its parent's, also
+    where the library writes other bytes each time.
 
     Parameters
     ----------
@@ -92,12 +98,26 @@ def stored(adapter: Adapter, estimator: Any, store: Store) -> Stored:
         Takes the bytes; equal bytes are kept once.
     """
     parts: dict[str, str] = {}
+    known = None
+    if isinstance(estimator, Mapped):
+        parts["score_map"] = store.put(estimator.score_map.to_bytes())
+        estimator, known = estimator.estimator, estimator.artifact
     if adapter.capabilities(estimator).has_layers:
         layered = cast("LayeredAdapter", adapter)
         if layered.base_digest(estimator) is not None:
             parts["base"] = store.put(layered.dump_base(estimator))
-    data = adapter.dump(estimator)
+    data = None if known is None else _kept(store, known)
+    data = adapter.dump(estimator) if data is None else data
+    # Also bytes that are there already: a put makes them young, so that no sweep takes them
+    # before the manifest names them.
     return Stored(store.put(data), len(data), parts)
+
+
+def _kept(store: Store, digest: str) -> bytes | None:
+    try:
+        return store.get(digest)
+    except NotFound:
+        return None
 
 
 def _asked(estimator: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ from renewal.models.contract import Adapter, Runtime
 from renewal.models.layers import LayeredAdapter
 from renewal.models.native import NativeRuntime
 from renewal.models.release import is_newer
+from renewal.models.score_map import Mapped, ScoreMap
 from renewal.store.contract import Store
 
 
@@ -29,7 +30,7 @@ def load_estimator(manifest: Manifest, store: Store, trust: tuple[str, ...] = ()
     Returns
     -------
     object
-        Shared with nobody: loading twice gives two.
+        Shared with nobody: loading twice gives two. A `Mapped` where it has a score map.
 
     Raises
     ------
@@ -43,10 +44,37 @@ def load_estimator(manifest: Manifest, store: Store, trust: tuple[str, ...] = ()
     adapter = adapter_of(manifest)
     check_environment(manifest, adapter)
     data = store.get(manifest.artifact)
-    if "base" not in manifest.parts:
-        return adapter.load(data, trust)
-    base = adapter.load(store.get(manifest.parts["base"]), trust)
-    return cast("LayeredAdapter", adapter).load_onto(base, data, trust)
+    if "base" in manifest.parts:
+        base = adapter.load(store.get(manifest.parts["base"]), trust)
+        estimator = cast("LayeredAdapter", adapter).load_onto(base, data, trust)
+    else:
+        estimator = adapter.load(data, trust)
+    score_map = score_map_of(manifest, store)
+    return estimator if score_map is None else Mapped(estimator, score_map)
+
+
+def score_map_of(manifest: Manifest, store: Store) -> ScoreMap | None:
+    """Return the map of a version's scores; None where it has none.
+
+    Raises
+    ------
+    Invalid
+        When the bytes are no map, or one for another number of scores.
+    NotFound, Corrupt
+        As the store says.
+    """
+    if "score_map" not in manifest.parts:
+        return None
+    found = ScoreMap.from_bytes(store.get(manifest.parts["score_map"]))
+    n_scores = len(manifest.classes) or 1
+    if found.n_scores not in {None, n_scores}:
+        raise Invalid(
+            "score_map_of",
+            needs=f"a map of {n_scores} scores, as the version has",
+            came=f"one of {found.n_scores}",
+            todo="Recalibrate the version again.",
+        )
+    return found
 
 
 def load_runtime(manifest: Manifest, store: Store, trust: tuple[str, ...] = ()) -> Runtime:

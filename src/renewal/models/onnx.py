@@ -20,8 +20,9 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 from renewal.core.errors import Invalid, Unavailable
 from renewal.core.version import Manifest
 from renewal.models.contract import Runtime
-from renewal.models.load import check_environment
+from renewal.models.load import check_environment, score_map_of
 from renewal.models.onnx_convert import convert
+from renewal.models.score_map_adapter import MappedRuntime
 from renewal.models.task import Scores
 from renewal.store.contract import Store
 
@@ -174,7 +175,9 @@ def compiled_runtime(
     -----
     About 3 s for a conversion. The last 8 graphs are kept in this process by the version's
     bytes, columns and trust, so that evaluating one twice converts it once. They are not put
-    into the store, where bytes live that somebody's manifest names.
+    into the store, where bytes live that somebody's manifest names. A graph holds no score
+    map: that is applied to what the graph says, so that a recalibrated version shares the
+    graph of its parent.
     """
     check_environment(manifest)
     key = (manifest.adapter, manifest.artifact, manifest.signature, trust)
@@ -187,7 +190,9 @@ def compiled_runtime(
         _kept.move_to_end(key)
         while len(_kept) > _MOST_KEPT:
             _kept.popitem(last=False)
-    return OnnxRuntime(model, len(manifest.classes) or 1)
+    runtime = OnnxRuntime(model, len(manifest.classes) or 1)
+    score_map = score_map_of(manifest, store)
+    return runtime if score_map is None else MappedRuntime(runtime, score_map)
 
 
 def _column(features: pa.Table, name: str, kind: str) -> NDArray[Any]:

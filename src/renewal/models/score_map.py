@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import reduce
 from typing import Any, Protocol, cast
 
@@ -158,6 +158,9 @@ class Mapped:
         Of any adapter; shared, not copied.
     score_map : ScoreMap
         For its number of scores.
+    artifact : str or None, default None
+        Digest of the bytes from which `estimator` was loaded, where it is as it was then:
+        these are stored, and not what another dump would give.
 
     Examples
     --------
@@ -168,6 +171,7 @@ class Mapped:
 
     estimator: Any
     score_map: ScoreMap
+    artifact: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Take the estimator out of an earlier map."""
