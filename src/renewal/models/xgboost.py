@@ -1,0 +1,234 @@
+"""The adapter of XGBoost: gradient-boosted trees as a value.
+
+References
+----------
+.. [1] https://xgboost.readthedocs.io/en/stable/parameter.html
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import xgboost
+
+from renewal.core.errors import Invalid
+from renewal.models.boosters import BoosterAdapter
+from renewal.models.boosters_library import Job
+from renewal.models.boosters_rows import Matrix, Texts
+from renewal.models.space import Dimension, Space
+from renewal.models.xgboost_leaves import mixed
+
+# Of the wrapper, not of the library.
+_WRAPPERS = ("n_estimators", "importance_type", "enable_categorical", "feature_weights")
+_CODE = ("early_stopping_rounds", "callbacks", "feature_types", "kwargs")
+_NO_PROBABILITY = ("binary:hinge", "binary:logitraw")
+
+
+class XgboostAdapter(BoosterAdapter):
+    """Fits, continues, predicts and stores XGBoost's classifier and regressor.
+
+    Rows reach the library as one matrix; columns of texts are categories whose codes are
+    stored with the model. It is stored in the library's UBJSON format.
+
+    Notes
+    -----
+    ``boost`` (``xgb_model``): 20 rounds and then 40 are 60 in one go to the bit, on the same
+    rows and without sampling of rows or columns. XGBoost itself takes a third class into a
+    fit of two without a word; here it is refused before the library sees it.
+    ``leaves`` (``process_type=update, updater=refresh``): XGBoost calls this way not well
+    established. It replaces leaf values outright and empties those that no row reaches; here
+    a leaf becomes `decay` of its old value and the rest of the refreshed one, and one that no
+    new row reaches stays as it was.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> rows = pa.table({"delay": np.arange(40.0), "airport": ["EWR", "JFK"] * 20})
+    >>> labels = np.array(["late" if row >= 20 else "in time" for row in range(40)], dtype=object)
+    >>> adapter = XgboostAdapter()
+    >>> fitted = adapter.fit(xgboost.XGBClassifier(n_estimators=5), rows, labels, seed=0)
+    >>> grown = adapter.continue_fit(fitted, rows, labels, way="boost", rounds=3)
+    >>> adapter.classes(grown), adapter.capabilities(grown).size
+    (('in time', 'late'), 8)
+    """
+
+    name = "xgboost"
+    reads_forward = ("xgboost",)
+    _recipes = (xgboost.XGBClassifier, xgboost.XGBRegressor)
+    _errors = (xgboost.core.XGBoostError, ValueError, TypeError, KeyError)
+    _space: ClassVar[Space] = MappingProxyType(
+        {
+            "n_estimators": Dimension(50, 500, log=True),
+            "learning_rate": Dimension(0.01, 0.3, log=True),
+            "max_depth": Dimension(3, 10),
+            "min_child_weight": Dimension(0.5, 50.0, log=True),
+            "subsample": Dimension(0.5, 1.0),
+            "colsample_bytree": Dimension(0.4, 1.0),
+            "reg_alpha": Dimension(1e-8, 10.0, log=True),
+            "reg_lambda": Dimension(1e-2, 10.0, log=True),
+        }
+    )
+
+    def environment(self) -> dict[str, str]:
+        """Return the versions of Python and of the two libraries that the bytes need."""
+        return {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "xgboost": xgboost.__version__,
+        }
+
+    def _train(self, job: Job) -> Any:
+        rounds = job.params.get("n_estimators")
+        return self._boosted(job, 100 if rounds is None else int(rounds), None)
+
+    def _more(self, job: Job, booster: Any, rounds: int) -> Any:
+        return self._boosted(job, rounds, booster)
+
+    def _leaves(self, job: Job, booster: Any, decay: float) -> Any:
+        settings = {
+            **_settings(job),
+            "process_type": "update",
+            "updater": "refresh",
+            "refresh_leaf": True,
+        }
+        # A method of growing would be one that this way does not use.
+        settings.pop("tree_method", None)
+        refreshed = xgboost.train(
+            settings, _rows(job), booster.num_boosted_rounds(), xgb_model=booster
+        )
+        return self._read(mixed(booster.save_raw("json"), refreshed.save_raw("json"), decay))
+
+    def _boosted(self, job: Job, rounds: int, before: Any) -> Any:
+        booster = xgboost.train(_settings(job), _rows(job), rounds, xgb_model=before)
+        # What was fitted and what was loaded are then one thing, which goes on alike.
+        return self._read(self._written(booster))
+
+    def _raw(self, booster: Any, matrix: Matrix) -> Any:
+        return booster.inplace_predict(matrix)
+
+    def _written(self, booster: Any) -> bytes:
+        return bytes(booster.save_raw("ubj"))
+
+    def _read(self, payload: bytes) -> Any:
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(payload))
+        return booster
+
+    def _n_trees(self, booster: Any) -> int:
+        learner = json.loads(booster.save_config())["learner"]["gradient_booster"]
+        while "gbtree_model_param" not in learner and "gbtree" in learner:
+            learner = learner["gbtree"]
+        held = learner.get("gbtree_model_param", {"num_trees": booster.num_boosted_rounds()})
+        return int(held["num_trees"])
+
+    def _is_fitted(self, estimator: Any) -> bool:
+        return bool(estimator.__sklearn_is_fitted__())
+
+    def _adopted(self, estimator: Any) -> tuple[Any, tuple[str, ...] | None, Texts, int | None]:
+        own = estimator.get_booster()
+        best = None
+        if own.attr("best_iteration") is not None:
+            best = int(own.best_iteration) + 1
+            own = own[:best]
+        names, kinds = own.feature_names, own.feature_types or []
+        texts: list[tuple[str, ...] | None] = [None] * own.num_features()
+        seen = dict(own.get_categories(export_to_arrow=True).to_arrow() if "c" in kinds else [])
+        for at, kind in enumerate(kinds):
+            if kind == "c":
+                texts[at] = _texts(names[at] if names else str(at), seen)
+        columns = None if names is None else tuple(names)
+        return self._read(self._written(own)), columns, tuple(texts), best
+
+    def _why_not_continued(self, params: Mapping[str, Any]) -> str | None:
+        kind = params.get("booster") or "gbtree"
+        if kind != "gbtree":
+            return f"booster={kind!r} changes what it has learned when it goes on"
+        if params.get("multi_strategy") == "multi_output_tree":
+            return "multi_strategy='multi_output_tree' keeps several values in a leaf"
+        return None
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    """Return the recipe in the library's own words."""
+    given = {name: value for name, value in job.params.items() if value is not None}
+    for name in (*_CODE, "missing"):
+        if name in given:
+            raise Invalid(
+                "XgboostAdapter.fit",
+                needs="a recipe that needs no validation rows, with nulls as what is missing "
+                "and texts as categories",
+                came=f"{name}={given[name]!r}",
+                todo="Leave it out; tune n_estimators, hand in categories as texts and what is "
+                "missing as nulls.",
+            )
+    for name in _WRAPPERS:
+        given.pop(name, None)
+    given |= _constraints(given, job.columns)
+    given.setdefault("verbosity", 0)
+    if job.is_classifier:
+        given |= _objective(given.get("objective"), len(job.classes))
+    return given
+
+
+def _constraints(given: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
+    """Return constraints by place; the matrix has no names."""
+    found: dict[str, Any] = {}
+    signs = given.get("monotone_constraints")
+    if isinstance(signs, dict):
+        signs = [signs.get(name, 0) for name in columns]
+    if isinstance(signs, list):
+        found["monotone_constraints"] = tuple(signs)
+    groups = given.get("interaction_constraints")
+    if isinstance(groups, list):
+        place = {name: at for at, name in enumerate(columns)}
+        found["interaction_constraints"] = json.dumps(
+            [[place.get(each, each) for each in group] for group in groups]
+        )
+    return found
+
+
+def _objective(named: str | None, n_classes: int) -> dict[str, Any]:
+    """Return an objective that gives a probability for each class."""
+    if named in _NO_PROBABILITY:
+        raise Invalid(
+            "XgboostAdapter.fit",
+            needs="an objective that gives probabilities",
+            came=repr(named),
+            todo="Use binary:logistic.",
+        )
+    is_many = n_classes > 2 or str(named).startswith("multi:")
+    if is_many:
+        return {"objective": "multi:softprob", "num_class": n_classes}
+    return {"objective": named or "binary:logistic"}
+
+
+def _rows(job: Job) -> Any:
+    """Return the rows as they are: rows in bins would be read by old trees through new bins."""
+    kinds = ["c" if at in job.texts else "q" for at in range(job.matrix.shape[1])]
+    return xgboost.DMatrix(
+        job.matrix,
+        job.target,
+        weight=job.weights,
+        feature_types=kinds,
+        feature_weights=job.params.get("feature_weights"),
+        nthread=job.params.get("n_jobs"),
+        enable_categorical=True,
+    )
+
+
+def _texts(name: str, seen: Mapping[str, Any]) -> tuple[str, ...]:
+    values = seen[name].to_pylist() if seen.get(name) is not None else [None]
+    if not all(isinstance(each, str) for each in values):
+        raise Invalid(
+            "XgboostAdapter",
+            needs="categories that came as texts in a frame",
+            came=f"column {name!r} with {values[:3]}",
+            todo="Fit it here, with texts in this column.",
+            column=name,
+        )
+    return tuple(values)
