@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from renewal.assemble.home import Home, open_home
-    from renewal.assemble.model import Model, Update
+    from renewal.assemble.model import Model
+    from renewal.assemble.updating import Update
     from renewal.core.clock import ReplayClock
     from renewal.core.errors import (
         Conflict,
@@ -43,7 +44,7 @@ _FACE = {
     "RenewalError": "renewal.core.errors",
     "ReplayClock": "renewal.core.clock",
     "Unavailable": "renewal.core.errors",
-    "Update": "renewal.assemble.model",
+    "Update": "renewal.assemble.updating",
     "Verdict": "renewal.core.verdict",
     "open": "renewal.assemble.home",
 }

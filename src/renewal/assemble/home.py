@@ -16,10 +16,13 @@ from renewal.assemble.policy import Policy, read_policy
 from renewal.core.clock import Clock, SystemClock
 from renewal.core.duration import parse_duration
 from renewal.core.errors import Invalid, NotFound, RenewalError, Unavailable
+from renewal.core.plugin import load_plugin
 from renewal.core.spec import ModelSpec
 from renewal.data.feed import Feed
-from renewal.engine.inline import InlineEngine
-from renewal.loop.happening import Happening, Tell, tell_nobody
+from renewal.data.place import Place
+from renewal.engine.contract import Engine
+from renewal.engine.options import EngineOptions
+from renewal.loop.happening import Happening, HearRecipe, Tell, hear_no_recipe, tell_nobody
 from renewal.loop.workshop import Workshop
 from renewal.registry.db import Database
 from renewal.registry.registry import Registry
@@ -109,8 +112,10 @@ class Home:
         self._policy = read_policy(root / POLICY_FILE)
         self.db = Database(database)
         self.registry = Registry(self.db, self.clock)
-        self.store = LocalStore(root / "objects")
+        self.place = Place(str(root.resolve()), database)
+        self.store = LocalStore(self.place.objects)
         self._feeds: dict[str, Feed] = {}
+        self._engines: dict[EngineOptions, Engine] = {}
 
     def __enter__(self) -> Self:
         """Return the home itself."""
@@ -121,7 +126,9 @@ class Home:
         self.close()
 
     def close(self) -> None:
-        """Close the database."""
+        """Let the workers go and close the database."""
+        while self._engines:
+            self._engines.popitem()[1].close()
         self.db.close()
 
     def policy(self, model: str | None = None) -> Policy:
@@ -165,7 +172,7 @@ class Home:
         if name not in self._feeds:
             spec = self.registry.model(name)
             self._feeds[name] = Feed(
-                self.root / "feeds" / name,
+                self.place.feed(name),
                 spec,
                 self.db,
                 self.clock,
@@ -175,7 +182,7 @@ class Home:
 
     def segments(self, name: str) -> Path:
         """Return the folder into which servers write a model's log segments."""
-        return self.root / "log" / name
+        return self.place.segments(name)
 
     def server(self, **options: Any) -> Server:
         """Return a server that is not started yet; `options` override the policy's.
@@ -214,7 +221,16 @@ class Home:
         server.start()
         return server
 
-    def workshop(self, spec: ModelSpec, tell: Tell = tell_nobody) -> Workshop:
+    def engine(self, name: str | None = None) -> Engine:
+        """Return the engine of a model's policy; models of one policy share it."""
+        options = self.policy(name).engine
+        if options not in self._engines:
+            self._engines[options] = load_plugin("engines", options.kind)(options)
+        return self._engines[options]
+
+    def workshop(
+        self, spec: ModelSpec, tell: Tell = tell_nobody, hear: HearRecipe = hear_no_recipe
+    ) -> Workshop:
         """Return what the circuit of one model works with."""
         policy = self.policy(spec.name)
         return Workshop(
@@ -223,7 +239,7 @@ class Home:
             registry=self.registry,
             store=self.store,
             feed=self.feed(spec.name),
-            engine=InlineEngine(),
+            engine=self.engine(spec.name),
             segments=self.segments(spec.name),
             clock=self.clock,
             salt=self.salt,
@@ -233,6 +249,8 @@ class Home:
             rollout=policy.rollout,
             monitor=policy.monitor,
             tell=tell,
+            place=self.place,
+            hear=hear,
         )
 
     def watch(

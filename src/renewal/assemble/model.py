@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from renewal.assemble.labelling import Labelling
 from renewal.assemble.making import (
     fitted_manifest,
     given_rows,
@@ -16,49 +14,20 @@ from renewal.assemble.making import (
     registered_manifest,
     table_of,
 )
-from renewal.core.duration import parse_duration
+from renewal.assemble.updating import Updating
 from renewal.core.errors import NotFound
 from renewal.core.plugin import load_plugin
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
 from renewal.loop.approving import settle
-from renewal.loop.circuit import Circuit, verdict_in
+from renewal.loop.circuit import Circuit
 from renewal.loop.happening import Tell, tell_nobody
 from renewal.loop.operating import judge, promote, roll_back, roll_out, steady
 from renewal.registry.registry import Move
 from renewal.rollout.machine import Rollout
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What came of an update.
-
-    Parameters
-    ----------
-    run_id : str
-        In the journal.
-    entries : tuple of mapping
-        The race: recipe, outcome, loss on the selection rows, seconds, reason.
-    candidate : Version or None
-        The winner; None when nothing beats the champion.
-    verdict : Verdict or None
-        What the gate says of it.
-    """
-
-    run_id: str
-    entries: tuple[Mapping[str, Any], ...]
-    candidate: Version | None
-    verdict: Verdict | None
-
-    @property
-    def sentence(self) -> str:
-        """The verdict in one line, or why there is none."""
-        if self.verdict is None:
-            return "nothing in the race beats the champion"
-        return f"{self.verdict.outcome}: {self.verdict.reason}"
-
-
-class Model(Labelling):
+class Model(Updating):
     """One model of a home; made by `Home.model`.
 
     Parameters
@@ -173,56 +142,6 @@ class Model(Labelling):
     def tick(self, *, tell: Tell = tell_nobody) -> None:
         """Run one round of the circuit: finish, seal, judge, guard, watch, update."""
         self._circuit(tell).tick()
-
-    def update(
-        self,
-        recipes: Sequence[str] | None = None,
-        *,
-        budget: str | None = None,
-        roll_out: bool = False,
-        tell: Tell = tell_nobody,
-    ) -> Update:
-        """Race strategies, judge the winner on unseen rows, and return the verdict.
-
-        Parameters
-        ----------
-        recipes : sequence of str or None
-            Such as ``["recalibrate", "retrain:window=8w"]``; default: the policy's.
-        budget : str or None
-            Time for the race, such as ``"2m"``; default: the policy's.
-        roll_out : bool, default False
-            Whether to start the rollout of a candidate that was not rejected.
-        tell : callable
-            Hears of every happening.
-
-        Returns
-        -------
-        Update
-            The race, the candidate and its verdict.
-
-        Raises
-        ------
-        NotFound
-            When the model has no champion yet.
-        Conflict
-            When another update of it is under way.
-        """
-        options = self.home.policy(self.name).update
-        budget_s = (options.budget if budget is None else parse_duration(budget)).total_seconds()
-        run = self._circuit(tell).update(
-            ("asked for",), tuple(recipes or options.recipes), budget_s, roll_out=roll_out
-        )
-        return self.update_of(run.id, run.outcome or {})
-
-    def update_of(self, run_id: str, outcome: Mapping[str, Any]) -> Update:
-        """Return a finished run of the journal as an `Update`."""
-        candidate = outcome.get("candidate")
-        return Update(
-            run_id,
-            tuple(outcome["entries"]),
-            None if candidate is None else self.version(candidate),
-            verdict_in(outcome),
-        )
 
     def gate(self, candidate: str | Version, *, tell: Tell = tell_nobody) -> Verdict:
         """Judge a version beside the champion; the verdict is recorded.

@@ -20,6 +20,7 @@ import msgspec
 
 from renewal.core.duration import format_duration, parse_duration
 from renewal.core.errors import Invalid
+from renewal.engine.options import EngineOptions
 from renewal.gate.options import GateOptions
 from renewal.loop.options import UpdateOptions
 from renewal.monitor.options import MonitorOptions
@@ -35,7 +36,7 @@ class Policy:
 
     Parameters
     ----------
-    update, gate, rollout, monitor, serve : dataclass
+    update, gate, rollout, monitor, serve, engine : dataclass
         The options of each room, with their defaults.
     trust : tuple of str
         Own classes that a stored model may load, such as ``shop.features.Cleaner``; they
@@ -47,6 +48,7 @@ class Policy:
     rollout: RolloutOptions = field(default_factory=RolloutOptions)
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
+    engine: EngineOptions = field(default_factory=EngineOptions)
     trust: tuple[str, ...] = ()
 
 

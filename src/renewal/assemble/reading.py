@@ -21,7 +21,7 @@ from renewal.gate.card.record import Card
 from renewal.gate.planning import Needed
 from renewal.loop.comparing import evaluate_versions
 from renewal.loop.crossfitting import CrossFit, RecipeComparison, compare_recipes
-from renewal.loop.happening import Tell, tell_nobody
+from renewal.loop.happening import HearRecipe, Tell, hear_no_recipe, tell_nobody
 from renewal.loop.operating import rollout_of
 from renewal.loop.planning import evidence_needed
 from renewal.loop.replaying import Replay, replay
@@ -300,5 +300,5 @@ class Readings:
     def _version(self, ref: str | Version) -> Version:
         return self.version(ref.id if isinstance(ref, Version) else ref)
 
-    def _shop(self, tell: Tell = tell_nobody) -> Workshop:
-        return self.home.workshop(self.spec, tell)
+    def _shop(self, tell: Tell = tell_nobody, hear: HearRecipe = hear_no_recipe) -> Workshop:
+        return self.home.workshop(self.spec, tell, hear)

@@ -18,6 +18,7 @@ from renewal.cli import (
     proving,
     read,
     recipes,
+    updating,
 )
 from renewal.cli.show import failure
 from renewal.core.errors import RenewalError
@@ -40,6 +41,7 @@ for module in (
     recipes,
     approving,
     operate,
+    updating,
     demo,
 ):
     module.add_to(app)

@@ -1,4 +1,4 @@
-"""Commands that change what is live: ``serve update gate watch promote rollback``."""
+"""Commands that change what is live: ``serve gate watch promote rollback``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from renewal.cli.options import (
     WhoOption,
     WhyOption,
 )
-from renewal.cli.show import answer, table
+from renewal.cli.show import answer
 from renewal.cli.telling import teller
 from renewal.core.errors import Refused
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (serve, update, gate, watch, promote, rollback):
+    for command in (serve, gate, watch, promote, rollback):
         app.command()(command)
 
 
@@ -45,43 +45,6 @@ def serve(
                 {"url": url}, as_json=as_json, text=[f"serving on {url} (Ctrl+C stops)"]
             )
         )
-
-
-def update(
-    model: ModelArgument,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option("--strategy", "-s", help="Such as retrain:window=8w; repeat it."),
-    ] = None,
-    budget: Annotated[str | None, typer.Option(help="Time for the race, such as 2m.")] = None,
-    roll_out: Annotated[
-        bool, typer.Option("--rollout/--no-rollout", help="Roll an accepted one out.")
-    ] = False,
-    home: HomeOption = DEFAULT_HOME,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Race strategies, judge the winner on unseen rows, and say what the gate says."""
-    with open_existing(home, database) as opened, teller(as_json=as_json) as tell:
-        done = opened.model(model).update(
-            strategy or None, budget=budget, roll_out=roll_out, tell=tell
-        )
-    drawn = table(
-        ["recipe", "outcome", "loss on selection rows", "seconds", "why"],
-        [
-            (each["recipe"], each["outcome"], each.get("loss"), each.get("seconds"), each["reason"])
-            for each in done.entries
-        ],
-    )
-    candidate = done.candidate.name if done.candidate else "no candidate"
-    line = f"{candidate}: {done.sentence}"
-    value = {
-        "run": done.run_id,
-        "entries": done.entries,
-        "candidate": done.candidate.name if done.candidate else None,
-        "verdict": done.verdict,
-    }
-    answer(value, as_json=as_json, text=[drawn, line])
 
 
 def gate(

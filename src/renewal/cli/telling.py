@@ -20,6 +20,7 @@ STYLES: Mapping[str, str] = {
     "accept": "bold green",
     "reject": "red",
     "undecided": "yellow",
+    "three_way": "cyan",
     "rollout": "blue",
     "rolled_back": "bold red",
 }

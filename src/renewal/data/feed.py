@@ -30,7 +30,7 @@ from renewal.data.columns import (
 from renewal.data.committing import commit_once, fit_rows, inputs_of
 from renewal.data.delta import AppendTable
 from renewal.data.frame import as_table, conform, signature_of
-from renewal.data.holding import held_versions, hold
+from renewal.data.holding import held_versions, hold, release
 from renewal.data.lookup import keys_of
 from renewal.data.predictions import Predictions, to_predictions
 from renewal.data.reading import Window, read_rows, stored_among
@@ -259,6 +259,10 @@ class Feed:
             When the version holds a lease on another snapshot.
         """
         hold(self._db, snapshot, version_id)
+
+    def release(self, version_id: str) -> None:
+        """Let go of the snapshot that a version holds: its bytes are gone."""
+        release(self._db, version_id)
 
     def commit(self, *segments: Segment) -> None:
         """Take segments in, each once however often it is handed over.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from renewal.core.errors import Conflict
 from renewal.core.version import Snapshot
@@ -43,6 +43,12 @@ def hold(db: Database, snapshot: Snapshot, version_id: str) -> None:
                 came=f"table versions {wanted} beside {tuple(held)}, which it holds already",
                 todo="A version is made from one snapshot; register another version.",
             )
+
+
+def release(db: Database, version_id: str) -> None:
+    """Let go of what a version holds; one that holds nothing is free of harm."""
+    with db.transaction() as connection:
+        connection.execute(delete(leases).where(leases.c.version_id == version_id))
 
 
 def held_versions(db: Database, model: str) -> list[tuple[int, int, int]]:

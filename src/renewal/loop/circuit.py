@@ -22,6 +22,7 @@ from renewal.loop.workshop import Workshop
 from renewal.registry.codec import from_plain, to_plain
 from renewal.registry.leases import Lease
 from renewal.rollout.machine import Rollout
+from renewal.update.budget import Budget
 
 _log = logging.getLogger(__name__)
 
@@ -67,17 +68,16 @@ class Circuit:
                 for reason in reasons:
                     self._tell("trigger", reason.sentence, trigger=reason.trigger)
                 options = shop.update
-                asked = Asked(
+                asked = self._asked(
                     tuple(f"{each.trigger}: {each.sentence}" for each in reasons),
                     options.recipes,
-                    options.budget.total_seconds(),
+                    options.spending,
                     roll_out=True,
-                    n_labels=shop.feed.n_labels(),
                 )
                 self._try(self._opened(asked, lease, fence), lease, fence)
 
     def update(
-        self, reasons: Sequence[str], recipes: Sequence[str], budget_s: float, *, roll_out: bool
+        self, reasons: Sequence[str], recipes: Sequence[str], budget: Budget, *, roll_out: bool
     ) -> Run:
         """Run one update now and return its closed run.
 
@@ -95,8 +95,22 @@ class Circuit:
             left = open_run(shop.db, shop.spec.name)
             if left is not None:
                 self._try(left, lease, fence)
-            asked = Asked(tuple(reasons), tuple(recipes), budget_s, roll_out, shop.feed.n_labels())
+            asked = self._asked(reasons, recipes, budget, roll_out=roll_out)
             return self._run(self._opened(asked, lease, fence), lease, fence)
+
+    def _asked(
+        self, reasons: Sequence[str], recipes: Sequence[str], budget: Budget, *, roll_out: bool
+    ) -> Asked:
+        return Asked(
+            tuple(reasons),
+            tuple(recipes),
+            budget.seconds,
+            roll_out,
+            self.shop.feed.n_labels(),
+            trials=budget.trials,
+            money=budget.money,
+            price_per_hour=budget.price_per_hour,
+        )
 
     def _may_replace(self, rollout: Rollout) -> bool:
         """Whether a newer candidate may take the place of one that is under way."""

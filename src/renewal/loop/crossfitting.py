@@ -22,9 +22,9 @@ from renewal.core.version import Version
 from renewal.data.rows import Rows
 from renewal.loop.comparing import Unscorable
 from renewal.loop.workshop import Workshop
+from renewal.models.adapters import adapter_of
 from renewal.models.contract import Adapter
 from renewal.models.labels import Labels, sorted_classes
-from renewal.models.adapters import adapter_of
 from renewal.models.load import load_estimator
 from renewal.models.multilabel import indicator, is_label_sets, names_in
 from renewal.models.task import Scores, Task

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from renewal.core.progress import Progress
+
 
 @dataclass(frozen=True, slots=True)
 class Happening:
@@ -36,3 +38,11 @@ Tell = Callable[[Happening], None]
 
 def tell_nobody(happening: Happening) -> None:
     """Hear of a happening and do nothing."""
+
+
+HearRecipe = Callable[[str, Progress], None]
+"""Whoever wants to hear how far each recipe of a race has come, by its label."""
+
+
+def hear_no_recipe(label: str, said: Progress) -> None:
+    """Hear how far a recipe has come and do nothing."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -153,6 +153,43 @@ class Journal:
         with self._db.transaction() as connection:
             self._record(connection, run, name, output)
         return output
+
+    def steps(
+        self,
+        run: Run,
+        wanted: Sequence[tuple[str, Mapping[str, Any]]],
+        work: Callable[[Sequence[int]], Iterable[tuple[int, Output]]],
+    ) -> list[Output]:
+        """Do several steps side by side; each is recorded as soon as it ends.
+
+        Parameters
+        ----------
+        run : Run
+            An open run.
+        wanted : sequence of (str, mapping)
+            Name and inputs of each step, as of `step`.
+        work : callable
+            Takes the places of those that have not finished yet; yields place and output of
+            each as it ends.
+
+        Returns
+        -------
+        list of dict
+            The outputs, in the order of `wanted`.
+
+        Raises
+        ------
+        Conflict
+            When the lease was lost while working.
+        """
+        outputs = [self._begin(run, name, inputs) for name, inputs in wanted]
+        missing = [at for at, output in enumerate(outputs) if output is None]
+        if missing:
+            for at, output in work(missing):
+                with self._db.transaction() as connection:
+                    self._record(connection, run, wanted[at][0], output)
+                outputs[at] = output
+        return [output for output in outputs if output is not None]
 
     def commit_step(
         self, run: Run, name: str, inputs: Mapping[str, Any], work: Callable[[Connection], Output]

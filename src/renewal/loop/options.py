@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from renewal.core.errors import Invalid
 from renewal.monitor.alarm import AlarmKind
+from renewal.update.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,19 @@ class UpdateOptions:
     selection : timedelta, default 7 days
         For timed data: the last stretch before the cut, on which the race picks a recipe.
     budget : timedelta, default 10 minutes
-        Seconds of fitting for the race; recipes whose turn comes later are passed over.
+        Time of fitting for the race, all recipes together; recipes whose turn comes later,
+        or that would take longer than what is left, are passed over.
+    trials : int or None, default None
+        Fits that a race may make; None: as many as the time allows.
+    price_per_hour : float >= 0, default 0
+        What an hour of fitting costs, such as the price of a GPU; the race then says what
+        each candidate cost, and takes a budget in money.
+    min_gain : float >= 0, unit of the loss, default 0
+        What a dear recipe must be ahead in its best case to go on.
+    former : int >= 0, default 2
+        Former champions that race again: the world may have turned back.
+    three_way : bool, default True
+        Whether a fine-tuned winner is compared with a version that is retrained for it.
     every : timedelta or None, default 28 days
         The schedule trigger; None switches it off.
     new_labels : int or None, default None
@@ -41,6 +54,11 @@ class UpdateOptions:
     recipes: tuple[str, ...] = ("recalibrate", "incremental", "retrain", "retrain:window=8w")
     selection: timedelta = timedelta(days=7)
     budget: timedelta = timedelta(minutes=10)
+    trials: int | None = None
+    price_per_hour: float = 0.0
+    min_gain: float = 0.0
+    former: int = 2
+    three_way: bool = True
     every: timedelta | None = timedelta(days=28)
     new_labels: int | None = None
     on_alarm: tuple[AlarmKind, ...] = ("performance",)
@@ -57,3 +75,17 @@ class UpdateOptions:
                 came="none",
                 todo='Name one, such as recipes = ["retrain"].',
             )
+        if self.min_gain < 0 or self.former < 0:
+            raise Invalid(
+                "UpdateOptions",
+                needs="min_gain and former of at least 0",
+                came=f"min_gain={self.min_gain}, former={self.former}",
+                todo="Correct [update] in the policy.",
+            )
+        _ = self.spending
+
+    @property
+    def spending(self) -> Budget:
+        """The budget of a race that nobody gave another."""
+        seconds = self.budget.total_seconds()
+        return Budget(seconds, self.trials, price_per_hour=self.price_per_hour)

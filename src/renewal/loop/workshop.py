@@ -8,9 +8,10 @@ from pathlib import Path
 from renewal.core.clock import Clock
 from renewal.core.spec import ModelSpec
 from renewal.data.feed import Feed
+from renewal.data.place import Place
 from renewal.engine.contract import Engine
 from renewal.gate.options import GateOptions
-from renewal.loop.happening import Tell
+from renewal.loop.happening import HearRecipe, Tell, hear_no_recipe
 from renewal.loop.options import UpdateOptions
 from renewal.monitor.options import MonitorOptions
 from renewal.registry.db import Database
@@ -41,6 +42,10 @@ class Workshop:
         The policy.
     tell : callable
         Hears of everything that happens.
+    place : Place
+        Where all of it is kept, for workers in other processes.
+    hear : callable
+        Hears how far each recipe of a race has come.
     """
 
     spec: ModelSpec
@@ -58,6 +63,8 @@ class Workshop:
     rollout: RolloutOptions
     monitor: MonitorOptions
     tell: Tell
+    place: Place
+    hear: HearRecipe = hear_no_recipe
 
     @property
     def watched(self) -> str:

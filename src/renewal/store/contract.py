@@ -38,6 +38,10 @@ class Store(Protocol):
         """Yield every digest that is kept, in order."""
         ...
 
+    def delete(self, digest: str, *, older_than_s: float = 0.0) -> bool:
+        """Delete an object unless it was put within the last `older_than_s` seconds."""
+        ...
+
 
 class Sweepable(Protocol):
     """What `sweep` needs of a store beside its reading and writing."""

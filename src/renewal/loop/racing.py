@@ -1,0 +1,190 @@
+"""The race over the journal: heats run on the engine, and none that has ended is run again."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from renewal.core.errors import Conflict, Refused, RenewalError
+from renewal.core.progress import Progress
+from renewal.core.version import Manifest, Version
+from renewal.engine.contract import Call, Ended
+from renewal.loop.journal import Journal, Output, Run
+from renewal.loop.rolling import CIRCUIT
+from renewal.loop.starting import starters
+from renewal.loop.workshop import Workshop
+from renewal.registry.codec import from_plain, to_plain
+from renewal.update.budget import Budget
+from renewal.update.desk import Desk
+from renewal.update.entry import KEEP, Entry
+from renewal.update.heat import Done, Order, carry_out, losses_of
+from renewal.update.race import Heat, Result, race
+from renewal.update.recipe import Recipe
+
+_log = logging.getLogger(__name__)
+_NAME_LENGTH = 128
+
+
+class Racing:
+    """The race of one update; what it found stays to be registered and refitted.
+
+    Parameters
+    ----------
+    shop : Workshop
+        The rooms.
+    journal : Journal
+        Under a held lease.
+    run : Run
+        The update.
+    desk : Desk
+        Its rows and its parent.
+    inputs : mapping
+        What is pinned, as the journal has it: other inputs, another heat.
+    """
+
+    def __init__(
+        self, shop: Workshop, journal: Journal, run: Run, desk: Desk, *, inputs: Mapping[str, Any]
+    ) -> None:
+        self.shop = shop
+        self.journal = journal
+        self.run = run
+        self.desk = desk
+        self.done: dict[str, Done] = {}
+        self._inputs = dict(inputs)
+
+    def race(self, recipes: Sequence[Recipe], budget: Budget) -> tuple[Entry, ...]:
+        """Race the champion, former versions and the recipes; see `renewal.update.race.race`."""
+        return race(
+            [each.starter for each in starters(self.shop, self.desk, recipes)],
+            self._heats,
+            budget,
+            blocks=self.desk.selection.block,
+            n_slots=self.shop.engine.n_slots,
+            min_gain=self.shop.update.min_gain,
+        )
+
+    def order(self, heat: Heat) -> Order:
+        """Return what is to be made for a heat."""
+        before = self.done.get(heat.label)
+        return Order(
+            label=heat.label,
+            share=heat.share,
+            budget_s=heat.limit_s if heat.limit_s < math.inf else None,
+            scratch=self.scratch(heat.label),
+            found={} if before is None else before.facts,
+        )
+
+    def scratch(self, label: str) -> str:
+        """Return the folder in which the work on a recipe keeps what a kill must not lose."""
+        place = self.desk.pinned.place
+        return str(place.scratch(self.run.id) / "".join(c if c.isalnum() else "-" for c in label))
+
+    def fit(self, label: str) -> Output:
+        """Fit a recipe up to the cut; return its manifest and its cost, or why it failed."""
+        order = replace(self.order(Heat(label)), in_race=False)
+        order = replace(order, scratch=f"{order.scratch}-fit")
+        engine = self.shop.engine
+        try:
+            ran = engine.run(carry_out, self.desk, order, engine, label=label)
+        except Conflict:
+            raise
+        except Exception as error:  # noqa: BLE001  # a plug-in may raise anything
+            return {"failed": self._reason(label, error), "recipe": label}
+        done: Done = ran.value
+        if done.manifest is None:
+            return {"failed": str(done.why_not), "recipe": label}
+        return {
+            "manifest": to_plain(done.manifest),
+            "seconds": ran.seconds,
+            "recipe": label,
+            "facts": to_plain(done.facts),
+        }
+
+    def add(self, manifest: Any, recipe: str, facts: Mapping[str, Any]) -> Version:
+        """Register a candidate with the files of its snapshot; the same one twice is once."""
+        shop = self.shop
+        noted = {**facts, "run": self.run.id, "recipe": recipe}
+        version = shop.registry.add_version(
+            from_plain(Manifest, manifest), facts=noted, who=CIRCUIT
+        )
+        if version.manifest.snapshot is not None:
+            shop.feed.lease(version.manifest.snapshot, version.id)
+        return version
+
+    def _heats(self, heats: Sequence[Heat]) -> list[Result]:
+        """Run heats side by side; those that the journal has are not run again."""
+        orders = [self.order(heat) for heat in heats]
+        steps = [
+            (_step_name(heat), {"recipe": heat.label, "share": heat.share, **self._inputs})
+            for heat in heats
+        ]
+
+        def work(missing: Sequence[int]) -> Iterator[tuple[int, Output]]:
+            calls = [self._call(heats[at], orders[at]) for at in missing]
+
+            def hear(at: int, said: Progress) -> None:
+                self.shop.hear(heats[missing[at]].label, said)
+
+            for ended in self.shop.engine.run_all(calls, hear):
+                at = missing[ended.at]
+                yield at, self._ended(heats[at].label, ended)
+
+        return [
+            self._result(heat, output)
+            for heat, output in zip(heats, self.journal.steps(self.run, steps, work), strict=True)
+        ]
+
+    def _call(self, heat: Heat, order: Order) -> Call:
+        limit_s = heat.limit_s if heat.limit_s < math.inf else None
+        return Call(carry_out, (self.desk, order, self.shop.engine), heat.label, limit_s)
+
+    def _ended(self, label: str, ended: Ended) -> Output:
+        """Return what the journal keeps of a heat, however it ended."""
+        if isinstance(ended.error, Conflict):
+            raise ended.error  # somebody else holds the lease by now
+        if isinstance(ended.error, Refused) and ended.error.who == "the race":
+            raise ended.error  # no rows to choose on: no heat of this race can be scored
+        if ended.ran is None:
+            reason = self._reason(label, ended.error)
+            entry = Entry(label, "failed", reason, seconds=ended.seconds)
+            return {"entry": to_plain(entry), "done": to_plain(Done())}
+        ran = ended.ran
+        done: Done = ran.value
+        entry = Entry(
+            label,
+            "made" if done.why_not is None else "not_possible",
+            _told(label, done),
+            loss=done.loss,
+            seconds=ran.seconds,
+            cpu_s=ran.cpu_s,
+            peak_bytes=ran.peak_bytes,
+        )
+        return {"entry": to_plain(entry), "done": to_plain(done)}
+
+    def _reason(self, label: str, error: Exception | None) -> str:
+        if isinstance(error, RenewalError):
+            return str(error)
+        # A plug-in may raise anything: what it raised is the reason that people read.
+        _log.error("model %s: %s failed", self.shop.spec.name, label, exc_info=error)
+        return f"{type(error).__name__}: {error}"
+
+    def _result(self, heat: Heat, output: Output) -> Result:
+        done = from_plain(Done, output["done"])
+        if done.why_not is None and done.losses is not None:
+            self.done[heat.label] = done
+        losses = None if done.losses is None else losses_of(self.desk, done.losses)
+        return Result(from_plain(Entry, output["entry"]), losses)
+
+
+def _step_name(heat: Heat) -> str:
+    share = "" if heat.share == 1.0 else f"@{heat.share:.3f}"
+    return f"select:{heat.label}"[: _NAME_LENGTH - len(share)] + share
+
+
+def _told(label: str, done: Done) -> str:
+    if done.why_not is not None:
+        return done.why_not
+    return "the champion as it is" if label == KEEP else f"{done.n_rows:,} rows"

@@ -1,0 +1,108 @@
+"""Sweeping: the bytes of candidates that lost their race go, their records stay."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from renewal.core.version import Version
+from renewal.loop.lease import held
+from renewal.loop.rolling import CIRCUIT
+from renewal.loop.workshop import Workshop
+from renewal.rollout.tables import rollouts
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What was swept of one model.
+
+    Parameters
+    ----------
+    versions : tuple of str
+        Short names of the versions whose bytes are gone.
+    n_bytes : int
+        Of their artifacts, as they were registered.
+    """
+
+    versions: tuple[str, ...]
+    n_bytes: int
+
+
+def sweep_losers(shop: Workshop, older: timedelta) -> Swept:
+    """Delete the bytes of candidates that lost a race, and release their snapshots.
+
+    A version that was ever live, judged, rolled out or named by an alias stays whole, and so
+    does every object that another version shares, such as the base of a LoRA addition.
+
+    Parameters
+    ----------
+    shop : Workshop
+        The rooms of one model.
+    older : timedelta
+        Only those that were registered so long ago.
+
+    Returns
+    -------
+    Swept
+        Also in the event log, kind ``swept``.
+
+    Raises
+    ------
+    Unavailable
+        When a watcher is at work on the model.
+    """
+    registry = shop.registry
+    with held(shop.db, shop.watched):
+        versions = registry.versions(shop.spec.name)
+        named = _named(shop)
+        before = shop.clock.now() - older
+        losers = [
+            each
+            for each in versions
+            if each.facts.get("raced") and each.created_at <= before and each.id not in named
+        ]
+        needed = _needed(shop, losers)
+        gone = [each for each in losers if _delete(shop, each, needed)]
+        swept = Swept(
+            tuple(each.name for each in gone), sum(each.manifest.artifact_bytes for each in gone)
+        )
+        if gone:
+            why = f"{len(gone)} lost their race more than {older.days} days ago"
+            details = {"versions": [each.id for each in gone], "n_bytes": swept.n_bytes}
+            registry.note(shop.spec.name, "swept", who=CIRCUIT, why=why, details=details)
+    return swept
+
+
+def _named(shop: Workshop) -> set[str]:
+    """Return the ids of versions that somebody may come back to."""
+    registry, name = shop.registry, shop.spec.name
+    named = set(registry.aliases(name).values())
+    named |= {str(move.to_id) for move in registry.history(name, "champion")}
+    for _, verdict in registry.verdicts(name):
+        named |= {verdict.candidate, verdict.baseline}
+    with shop.db.read() as connection:
+        found = connection.execute(select(rollouts.c.candidate).where(rollouts.c.model == name))
+        named |= {row.candidate for row in found}
+    return named
+
+
+def _needed(shop: Workshop, losers: list[Version]) -> Counter[str]:
+    """Count which objects the versions of every model need that are no losers."""
+    gone = {each.id for each in losers}
+    needed: Counter[str] = Counter()
+    for spec in shop.registry.models():
+        for version in shop.registry.versions(spec.name):
+            if version.id not in gone:
+                needed.update(version.manifest.digests)
+    return needed
+
+
+def _delete(shop: Workshop, version: Version, needed: Counter[str]) -> bool:
+    """Delete what only this version needs; say whether its own bytes were there."""
+    digests = (version.manifest.artifact, *version.manifest.parts.values())
+    deleted = [shop.store.delete(each) for each in digests if needed[each] == 0]
+    shop.feed.release(version.id)
+    return any(deleted)
