@@ -29,7 +29,15 @@ def test_it_fits_a_clone_on_all_labelled_rows(parent_of: ParentOf, timed: Rows) 
     assert made.estimator.C == 0.5
     assert not np.array_equal(made.estimator.coef_, parent.estimator.coef_)
     assert made.classes == ("no", "yes")
-    assert made.options == {"window": None, "min_rows": 30}
+    assert made.options == {
+        "window": None,
+        "min_rows": 30,
+        "trials": 0,
+        "space": None,
+        "half_life": None,
+        "balance": False,
+        "calibrate": "none",
+    }
     assert not made.parent_is_ancestor
 
 

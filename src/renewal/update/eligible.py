@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from renewal.core.clock import to_us
 from renewal.core.errors import Invalid
@@ -15,6 +16,7 @@ from renewal.models.task import Task
 from renewal.update.contract import Parent
 
 _SHOWN_CLASSES = 5
+_SCORED_ROWS = 256
 
 
 def labelled_rows(rows: Rows, *, who: str) -> Rows:
@@ -119,6 +121,66 @@ def not_yet_fitted(parent: Parent, rows: Rows) -> npt.NDArray[np.bool_]:
     if parent.keyset is None:
         return came_later
     return came_later & ~np.isin(rows.key_hash, parent.keyset.keys)
+
+
+def apart_from(rows: Rows, validation: Rows | None) -> Rows:
+    """Return the rows that are no validation rows, by key and by group.
+
+    Whoever chooses on some rows never fits them, whatever rows it is handed.
+
+    Parameters
+    ----------
+    rows : Rows
+        That may be fitted.
+    validation : Rows or None
+        On which is chosen; None: nothing is.
+    """
+    if validation is None or len(validation) == 0:
+        return rows
+    chosen_on = KeySet.of(validation).seen(rows)
+    return rows.take(~chosen_on) if chosen_on.any() else rows
+
+
+def demand_columns(parent: Parent, rows: Rows, *, who: str) -> None:
+    """Raise `Invalid` where rows lack an input of the parent.
+
+    A fit on the others would succeed, and serve a model that no request fits.
+    """
+    names = [each.name for each in parent.version.manifest.signature.fields]
+    missing = [name for name in names if name not in rows.features.column_names]
+    if missing:
+        raise Invalid(
+            who,
+            needs=f"the {len(names)} input columns of the champion",
+            came=f"rows without {', '.join(map(repr, missing))}",
+            todo="Send the missing columns, or train a model of other inputs.",
+            missing=missing,
+        )
+
+
+def demand_finite(parent: Parent, estimator: Any, rows: Rows, *, who: str) -> None:
+    """Raise `Invalid` where a fit has diverged: its scores of its own rows are not finite.
+
+    Parameters
+    ----------
+    parent : Parent
+        Its adapter predicts.
+    estimator : object
+        The candidate.
+    rows : Rows
+        Of its fit; some of them are scored.
+    """
+    some = np.unique(np.linspace(0, len(rows) - 1, _SCORED_ROWS).astype(np.int64))
+    scores = parent.adapter.predict(estimator, rows.features.take(pa.array(some)))
+    n_wrong = int((~np.isfinite(scores)).any(axis=1).sum())
+    if n_wrong:
+        raise Invalid(
+            who,
+            needs="a candidate with finite scores",
+            came=f"none for {n_wrong} of {len(some)} rows of its own fit: it has diverged",
+            todo="Scale the inputs, lower the learning rate, or take another strategy.",
+            n_rows=len(some),
+        )
 
 
 def keys_with_ancestors(parent: Parent, used: Rows) -> KeySet:

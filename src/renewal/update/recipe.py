@@ -67,7 +67,7 @@ def parse_recipe(text: str) -> Recipe:
     Traceback (most recent call last):
     ...
     renewal.core.errors.Invalid: The recipe 'retrain:windw=8w' needs one of the options window,
-    min_rows; got 'windw'. Did you mean 'window'?
+    min_rows, ...; got 'windw'. Did you mean 'window'?
     """
     match = _FORM.fullmatch(text)
     if match is None:
