@@ -191,3 +191,15 @@ def test_the_key_of_a_row_does_not_depend_on_them(
     one.append({"x": [1.0, 2.0], "sex": ["F", "M"]})
     other.append({"x": [1.0, 2.0]})
     assert one.rows().key.tolist() == other.rows().key.tolist()
+
+
+@pytest.mark.parametrize("values", [[b"x"], [[1.0, 2.0]]])
+def test_an_attribute_by_which_nobody_can_slice_is_refused(
+    feed: Feed, people: Make, values: Any
+) -> None:
+    """Breaks when an image becomes an attribute: every row would be a group of its own."""
+    table = people(["a"], ["F"])
+    table = table.set_column(table.column_names.index("sex"), "sex", pa.array(values))
+    with pytest.raises(Invalid, match="'sex'"):
+        feed.append(table)
+    assert feed.n_rows() == 0

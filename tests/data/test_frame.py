@@ -22,7 +22,9 @@ def test_signature_leaves_out_what_is_no_input() -> None:
     assert kinds == [("a", "float"), ("b", "int"), ("d", "string"), ("gone", "float")]
 
 
-@pytest.mark.parametrize("kind", [pa.timestamp("us", "UTC"), pa.list_(pa.float64()), pa.list_(pa.string())])
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("us", "UTC"), pa.list_(pa.float64()), pa.list_(pa.string())]
+)
 def test_an_input_of_a_strange_type_is_refused(kind: pa.DataType) -> None:
     with pytest.raises(Invalid, match="'odd'") as caught:
         signature_of(pa.table({"odd": pa.nulls(1, kind)}))

@@ -10,6 +10,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from renewal.core.spec import Field, Signature
+from renewal.data.frame import as_table, conform
 from renewal.data.rowkey import row_keys
 
 
@@ -60,3 +62,41 @@ def test_keys_are_equal_exactly_where_rows_are(cells: list[tuple[float, int, str
     keys = np.array(row_keys(table.select(["c", "a", "b"])))
     for at, cell in enumerate(cells):
         assert (keys == keys[at]).tolist() == [other == cell for other in cells]
+
+
+def test_bytes_and_tensors_are_part_of_the_format() -> None:
+    """Breaks when their encoding changes: images appended again would be other rows."""
+    table = pa.table(
+        {
+            "a": [1.5, 1.5],
+            "image": [b"\xff\xd8", None],
+            "pixels": pa.array([[1.0, -0.0], None], pa.list_(pa.float32(), 2)),
+            "text": ["xy", "xy"],
+        }
+    )
+    head = b"\x01" + struct.pack("<d", 1.5) + b"\x01" + struct.pack("<I", 2) + b"xy"
+    longs = [
+        b"\x02" + struct.pack("<Q", 2) + b"\xff\xd8" + b"\x03" + struct.pack("<Qff", 8, 1.0, 0.0),
+        b"\x00\x00",
+    ]
+    assert row_keys(table) == [
+        blake2b(head + each, digest_size=16, person=b"renewal-row").hexdigest() for each in longs
+    ]
+
+
+def test_a_tensor_has_one_key_however_it_came_and_is_cut() -> None:
+    """Breaks when a key depends on the pieces of a column, on a NaN's bits or on a zero's sign."""
+    values = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    wanted = Signature((Field("pixels", "tensor", shape=(2, 3)),))
+
+    def keys(given: object) -> list[str]:
+        return row_keys(conform(as_table({"pixels": given}, who="test"), wanted, who="test"))
+
+    assert keys(values) == keys(values.astype(np.float64)) == keys(values.tolist())
+    whole = conform(as_table({"pixels": values}, who="test"), wanted, who="test")
+    pieces = pa.concat_tables([whole.slice(2), whole.slice(0, 1), whole.slice(1, 1)])
+    assert row_keys(pieces) == [keys(values)[at] for at in (2, 3, 0, 1)]
+    odd = np.full((2, 2, 3), np.nan, np.float32)
+    odd.view(np.uint32)[1] += 1
+    assert len(set(keys(odd))) == 1
+    assert keys([None, values[0]]) == [keys([None, values[0]])[0], keys(values)[0]]

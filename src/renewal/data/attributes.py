@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from renewal.core.errors import Invalid
 from renewal.core.spec import ModelSpec, Signature
 from renewal.data.columns import ATTRIBUTE
 from renewal.data.frame import conform, require_column, signature_of
+from renewal.data.tensors import is_tensor
 
 
 def attributes_in(schema: pa.Schema) -> Signature:
@@ -59,8 +61,8 @@ def attributes_of(
     Raises
     ------
     Invalid
-        On a missing column (a typing error would else go unseen until a guard needs it), or
-        values of another type than the feed keeps.
+        On a missing column (a typing error would else go unseen until a guard needs it),
+        bytes or tensors, or values of another type than the feed keeps.
 
     Examples
     --------
@@ -73,6 +75,14 @@ def attributes_of(
     columns: dict[str, pa.ChunkedArray] = {}
     for name in spec.attributes:
         column = require_column(table, name, who=who, use="attribute")
+        if name not in kinds and (pa.types.is_binary(column.type) or is_tensor(column.type)):
+            raise Invalid(
+                who,
+                needs=f"numbers, booleans or text in the attribute {name!r}",
+                came=str(column.type),
+                todo="An attribute is for slices and groups: name the value that you slice by.",
+                column=name,
+            )
         if pc.all(pc.is_null(column, nan_is_null=True)).as_py():
             if name not in kinds:
                 continue

@@ -52,7 +52,7 @@ def fit_rows(segment: Segment, schema: pa.Schema | None) -> pa.Table:
     fresh = [name for name in features.names if name not in shared.names]
     rest = rows.select([*fresh, *SYSTEM_SCHEMA.names])
     return pa.table(
-        [*fitted.columns, *rest.columns], names=[*fitted.column_names, *rest.column_names]
+        [*fitted.columns, *rest.columns], schema=pa.schema([*fitted.schema, *rest.schema])
     )
 
 

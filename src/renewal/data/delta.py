@@ -289,9 +289,15 @@ def _fitted(data: pa.Table, schema: pa.Schema) -> tuple[pa.Table, bool]:
         else pa.nulls(data.num_rows, field.type)
         for field in schema
     }
-    is_wider = any(name not in columns for name in data.column_names)
+    fresh = [field for field in data.schema if field.name not in columns]
     columns.update((name, data.column(name)) for name in data.column_names)
-    return pa.table(columns), is_wider
+    # The fields, not their names: a new tensor's shape stands in its metadata.
+    fields = [
+        field.with_type(columns[field.name].type) if field.name in data.column_names else field
+        for field in schema
+    ]
+    wider = pa.schema([*fields, *fresh])
+    return pa.table(list(columns.values()), schema=wider), bool(fresh)
 
 
 def _not_appended(path: Path, error: Exception, *, is_numbered: bool) -> RenewalError:

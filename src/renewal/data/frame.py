@@ -16,6 +16,7 @@ from renewal.data.border import arrow_of, canonical
 from renewal.data.tensors import (
     is_tensor,
     noted_shape,
+    shape_note,
     shape_of,
     tensor_field,
     tensor_type,
@@ -53,7 +54,8 @@ def as_table(data: Any, *, who: str) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        Contiguous columns, no metadata; a pandas index is not a column.
+        Contiguous columns, no metadata but the shapes of tensors; a pandas index is not a
+        column.
 
     Raises
     ------
@@ -79,10 +81,13 @@ def as_table(data: Any, *, who: str) -> pa.Table:
             todo="Rename or drop the repeated columns.",
             columns=twice,
         )
-    columns = [
-        canonical(column, name, who) for name, column in zip(names, table.columns, strict=True)
-    ]
-    return pa.table(columns, names=names)
+    fields = []
+    columns = []
+    for name, field, column in zip(names, table.schema, table.columns, strict=True):
+        columns.append(canonical(column, name, who))
+        shape = noted_shape(field)
+        fields.append(pa.field(name, columns[-1].type, metadata=shape_note(shape)))
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def signature_of(table: pa.Table, not_inputs: Collection[str] = ()) -> Signature:

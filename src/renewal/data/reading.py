@@ -26,6 +26,7 @@ from renewal.data.delta import AppendTable
 from renewal.data.files import View
 from renewal.data.labels import join_newest, newest
 from renewal.data.rows import Rows, to_rows
+from renewal.data.tensors import reread
 
 _IDENTITY = (KEY_HASH, ARRIVED_AT, ORDER)
 
@@ -107,7 +108,7 @@ def read_rows(
     )
     label, label_us = join_newest(records, hashes(found[KEY_HASH])[which], regression=regression)
     in_order = len(which) == found.num_rows and bool((np.diff(which) == 1).all())
-    kept = found if in_order else found.take(pa.array(which))
+    kept = reread(found if in_order else found.take(pa.array(which)))
     return to_rows(kept, label, label_us, attributes=attributes)
 
 

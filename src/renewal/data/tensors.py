@@ -43,9 +43,18 @@ def tensor_type(shape: Shape) -> pa.DataType:
 
 def tensor_field(field: Field) -> pa.Field:
     """Return the Arrow field of a tensor column, its shape among the metadata."""
-    return pa.field(
-        field.name, tensor_type(field.shape), metadata={SHAPE: json.dumps(list(field.shape))}
-    )
+    return pa.field(field.name, tensor_type(field.shape), metadata=shape_note(field.shape))
+
+
+def shape_note(shape: Shape | None) -> dict[bytes, str] | None:
+    """Return the metadata of an Arrow field that note a shape; None: nothing to note.
+
+    Examples
+    --------
+    >>> shape_note((3, 2)), shape_note(None)
+    ({b'renewal.shape': '[3, 2]'}, None)
+    """
+    return None if shape is None else {SHAPE: json.dumps(list(shape))}
 
 
 def noted_shape(field: pa.Field) -> Shape | None:
