@@ -1,150 +1,280 @@
-"""The race: what a recipe says, who wins, and which rows decide about what."""
+"""The race: who starts, who goes on, who leaves, and what the budget allows.
+
+Heats are made up: each starter has a true loss that falls with the share of the rows, and a
+price a row. The race sees only what a real one would.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from renewal.core.errors import Invalid, NotFound
-from renewal.data.forward import ForwardWindow
-from renewal.data.roles import role_of
-from renewal.data.rows import Rows
-from renewal.testing.updating import DAY_US
-from renewal.update.race import (
-    Entry,
-    Recipe,
-    judged_rows,
-    parse_recipe,
-    pick,
-    selection_rows,
-    training_rows,
-)
-from renewal.update.retrain import RetrainOptions
+from renewal.update.budget import Budget
+from renewal.update.entry import Entry, pick
+from renewal.update.race import Heat, Result, Starter, paired, race, rest
 
-SALT = b"salt"
-FORMS = [
-    "retrain:window=8w,min_rows=50",
-    "retrain(window=8w, min_rows=50)",
-    " retrain : window=8w,min_rows=50 ",
-]
+N_ROWS = 400
+BLOCKS = np.repeat(np.arange(40, dtype=np.int64), 10)
 
 
-@pytest.mark.parametrize("text", FORMS)
-def test_every_form_of_a_recipe_is_read(text: str) -> None:
-    recipe = parse_recipe(text)
-    assert recipe == Recipe("retrain", RetrainOptions(timedelta(weeks=8), 50))
-    assert recipe.label == "retrain(window=8w,min_rows=50)"
+@dataclass
+class Track:
+    """Where made-up starters run: a loss at the end, how much worse on fewer rows, a price."""
+
+    ends: Mapping[str, float]
+    steepness: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
+    noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(N_ROWS))
+    heats: list[Heat] = field(default_factory=list)
+    groups: list[int] = field(default_factory=list)
+
+    def __call__(self, heats: Sequence[Heat]) -> list[Result]:
+        self.heats += heats
+        self.groups.append(len(heats))
+        return [self._run(heat) for heat in heats]
+
+    def _run(self, heat: Heat) -> Result:
+        seconds = self.seconds.get(heat.label, 0.0) * heat.share
+        if heat.label in self.broken:
+            return Result(Entry(heat.label, "failed", "ValueError: broken", seconds=seconds))
+        loss = self.ends[heat.label] - self.steepness.get(heat.label, 0.0) * math.log(heat.share)
+        losses = loss + self.noise
+        return Result(Entry(heat.label, "made", "", float(losses.mean()), seconds), losses)
+
+    def shares(self, label: str) -> list[float]:
+        return [heat.share for heat in self.heats if heat.label == label]
+
+
+def run(track: Track, *dear: str, budget: Budget | None = None, n_slots: int = 1) -> list[Entry]:
+    starters = [
+        Starter(label, is_dear=label in dear, expected_s=track.seconds.get(label))
+        for label in track.ends
+    ]
+    found = race(starters, track, budget or Budget(), blocks=BLOCKS, n_slots=n_slots)
+    assert [each.recipe for each in found] == list(track.ends)
+    return list(found)
+
+
+def test_cheap_starters_run_once_on_all_rows() -> None:
+    track = Track({"keep": 0.5, "recalibrate": 0.4})
+    entries = run(track)
+    assert [(each.recipe, each.share) for each in entries] == [("keep", 1.0), ("recalibrate", 1.0)]
+    assert len(track.heats) == 2
+    assert entries[1].ahead == pytest.approx(0.1)
+
+
+def test_the_worse_half_of_the_dear_leaves_early() -> None:
+    """Breaks when everybody is fitted on everything: the race would cost what it saves."""
+    ends = {"keep": 0.9, "a": 0.3, "b": 0.5, "c": 0.6, "d": 0.7}
+    track = Track(ends, seconds=dict.fromkeys("abcd", 90.0))
+    entries = {each.recipe: each for each in run(track, *"abcd")}
+    assert {label: entry.outcome for label, entry in entries.items()} == {
+        "keep": "made",
+        "a": "made",
+        "b": "behind",
+        "c": "behind",
+        "d": "behind",
+    }
+    assert track.shares("a") == [1 / 9, 1 / 3, 1.0]
+    assert track.shares("d") == [1 / 9]
+    total_s = sum(each.seconds for each in entries.values())
+    assert total_s == pytest.approx(90.0 * (4 / 9 + 2 / 3 + 1))
+    assert pick(entries.values()) == entries["a"]
+
+
+def test_one_dear_starter_alone_is_not_tried_on_shares() -> None:
+    track = Track({"keep": 0.5, "retrain": 0.4})
+    run(track, "retrain")
+    assert track.shares("retrain") == [1.0]
+
+
+def test_who_cannot_catch_up_stops_before_the_whole_fit() -> None:
+    """Its curve is flat and above the leader's: the whole fit costs most and cannot pay."""
+    ends = {"keep": 0.3, "a": 0.5, "b": 0.6}
+    track = Track(ends, steepness={"a": 0.01, "b": 0.01})
+    entries = {each.recipe: each for each in run(track, "a", "b")}
+    assert track.shares("a") == [1 / 9, 1 / 3]
+    assert entries["a"].outcome == "behind"
+    assert "cannot pay" in entries["a"].reason
+
+
+def test_who_still_falls_fast_goes_on() -> None:
+    ends = {"keep": 0.3, "a": 0.25, "b": 0.6}
+    track = Track(ends, steepness={"a": 0.2, "b": 0.2})
+    entries = {each.recipe: each for each in run(track, "a", "b")}
+    assert track.shares("a") == [1 / 9, 1 / 3, 1.0]
+    winner = pick(entries.values())
+    assert winner is not None
+    assert winner.recipe == "a"
+
+
+def test_nothing_starts_after_the_budget() -> None:
+    ends = {"keep": 0.9, "a": 0.5, "b": 0.4, "c": 0.3}
+    track = Track(ends, seconds={"a": 6.0, "b": 6.0, "c": 6.0})
+    starters = [Starter(each) for each in ends]  # nobody knows what they take
+    entries = race(starters, track, Budget(seconds=10.0), blocks=BLOCKS)
+    assert [each.outcome for each in entries] == ["made", "made", "made", "skipped"]
+    assert "used up" in entries[3].reason
+
+
+def test_a_fit_that_is_longer_than_what_is_left_does_not_start() -> None:
+    """Breaks when a budget smaller than one fit is spent on half of it."""
+    track = Track({"keep": 0.9, "a": 0.5}, seconds={"a": 60.0})
+    entries = run(track, budget=Budget(seconds=10.0))
+    assert entries[1].outcome == "skipped"
+    assert "about 60 s, and 10 s are left" in entries[1].reason
+    assert [heat.label for heat in track.heats] == ["keep"]
+
+
+def test_trials_are_counted_with_those_on_a_share() -> None:
+    track = Track({"keep": 0.9, "a": 0.5, "b": 0.4, "c": 0.3})
+    entries = run(track, budget=Budget(trials=2))
+    assert [each.outcome for each in entries] == ["made", "made", "made", "skipped"]
+
+
+def test_money_is_shown_for_each() -> None:
+    track = Track({"keep": 0.9, "a": 0.5}, seconds={"a": 36.0})
+    entries = run(track, budget=Budget(price_per_hour=10.0))
+    assert [each.cost for each in entries] == [0.0, pytest.approx(0.1)]
+
+
+def test_as_many_run_side_by_side_as_there_are_slots() -> None:
+    track = Track(dict.fromkeys("abcde", 0.5))
+    run(track, n_slots=2)
+    assert track.groups == [2, 2, 1]
+
+
+def test_a_broken_one_leaves_the_others_alone() -> None:
+    track = Track({"keep": 0.9, "a": 0.5, "b": 0.4}, broken=frozenset("a"))
+    entries = run(track)
+    assert [each.outcome for each in entries] == ["made", "failed", "made"]
+
+
+def test_one_that_breaks_on_all_rows_has_not_won_on_a_share() -> None:
+    class Breaking(Track):
+        def _run(self, heat: Heat) -> Result:
+            if heat.label == "a" and heat.share == 1.0:
+                return Result(Entry("a", "failed", "out of memory", seconds=1.0))
+            return super()._run(heat)
+
+    track = Breaking({"keep": 0.9, "a": 0.2, "b": 0.4}, seconds={"a": 9.0})
+    entries = run(track, "a", "b")
+    assert entries[1].outcome == "failed"
+    assert pick(entries) is None
+    assert entries[1].seconds == pytest.approx(1.0 + 3.0 + 1.0)
+
+
+def test_who_rests_does_not_run() -> None:
+    track = Track({"keep": 0.9, "a": 0.5})
+    entries = race(
+        [Starter("keep"), Starter("a", rests="it was beaten")], track, Budget(), blocks=BLOCKS
+    )
+    assert entries[1] == Entry("a", "sat_out", "it was beaten")
+    assert [heat.label for heat in track.heats] == ["keep"]
+
+
+def test_a_champion_that_may_not_be_scored_is_no_yardstick() -> None:
+    def unscored(heats: Sequence[Heat]) -> list[Result]:
+        return [
+            Result(Entry("keep", "not_possible", "trained on them"))
+            if heat.label == "keep"
+            else Result(Entry(heat.label, "made", "", 0.5), np.full(N_ROWS, 0.5))
+            for heat in heats
+        ]
+
+    entries = race([Starter("keep"), Starter("a")], unscored, Budget(), blocks=BLOCKS)
+    assert entries[1].ahead is None
+    assert pick(entries) == entries[1]
 
 
 @given(
-    st.none() | st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=900)),
-    st.integers(1, 10**6),
+    st.lists(st.floats(0.1, 0.9), min_size=2, max_size=7),
+    st.integers(1, 3),
+    st.sampled_from([None, 1, 3, 50]),
 )
-def test_a_label_is_a_recipe(window: timedelta | None, min_rows: int) -> None:
-    """The journal keeps labels: what it cannot read back it cannot finish after a crash."""
-    recipe = Recipe("retrain", RetrainOptions(window, min_rows))
-    assert parse_recipe(recipe.label) == recipe
-
-
-def test_a_recipe_without_options_is_its_name() -> None:
-    assert [parse_recipe(name).label for name in ("recalibrate", "incremental", "retrain")] == [
-        "recalibrate",
-        "incremental",
-        "retrain",
-    ]
-
-
-def test_wrong_recipes_offer_the_nearest() -> None:
-    with pytest.raises(NotFound, match="Did you mean 'retrain'"):
-        parse_recipe("retrian")
-    with pytest.raises(Invalid, match="Did you mean 'window'"):
-        parse_recipe("retrain:windw=8w")
-    with pytest.raises(Invalid, match="name of a strategy"):
-        parse_recipe("retrain[8w]")
-    with pytest.raises(Invalid, match="longer than 0"):
-        parse_recipe("retrain:window=0s")
-
-
-def test_the_smallest_loss_wins_and_equals_go_to_the_first() -> None:
-    entries = [
-        Entry("keep", "made", "", 0.50),
-        Entry("recalibrate", "made", "", 0.45),
-        Entry("incremental", "not_possible", "no partial_fit"),
-        Entry("retrain", "made", "", 0.45, 1.0),
-        Entry("broken", "failed", "", 0.1),
-        Entry("endless", "made", "", float("nan")),
-    ]
+def test_every_starter_ends_and_the_best_that_ran_wins(
+    losses: list[float], n_slots: int, trials: int | None
+) -> None:
+    ends = {f"r{at}": loss for at, loss in enumerate(losses)}
+    track = Track(ends, seconds=dict.fromkeys(ends, 1.0))
+    entries = run(track, *list(ends)[1:], budget=Budget(trials=trials), n_slots=n_slots)
+    made = [each for each in entries if each.outcome == "made"]
+    assert all(each.share == 1.0 for each in made)
     best = pick(entries)
-    assert best is not None
-    assert best.recipe == "recalibrate"
+    if made:
+        assert best is not None
+        assert best.loss == min(each.loss for each in made if each.loss is not None)
+    if trials is None:
+        assert best is not None
+        assert best.loss == pytest.approx(min(losses))
 
 
-@pytest.mark.parametrize("losses", [(0.5, 0.5), (0.5, 0.6), (0.5, None), (None, None)])
-def test_no_candidate_is_better_than_a_worse_one(losses: tuple[float | None, ...]) -> None:
-    """Breaks when a candidate no better than the champion is sent to the gate."""
-    names = ("keep", "retrain")
-    entries = [Entry(name, "made", "", loss) for name, loss in zip(names, losses, strict=True)]
-    assert pick(entries) is None
+def test_errors_are_over_blocks_not_rows() -> None:
+    """Rows of one block move together: taken one by one they would prove far too much."""
+    rng = np.random.default_rng(0)
+    per_block = np.repeat(rng.normal(size=40), 10)
+    ahead, error = paired(np.zeros(N_ROWS), per_block, BLOCKS)
+    assert ahead == pytest.approx(per_block.mean())
+    expected = per_block[::10].std(ddof=1) / math.sqrt(40)
+    assert error == pytest.approx(expected)
+    assert paired(np.zeros(3), np.ones(3), np.zeros(3, np.int64))[1] == math.inf
 
 
-def test_an_entry_survives_the_journal() -> None:
-    for entry in (
-        Entry("retrain(window=8w)", "made", "5 rows", 0.25, 1.5),
-        Entry("x", "skipped", "y"),
-    ):
-        assert msgspec.convert(msgspec.to_builtins(entry), Entry) == entry
+def beaten(label: str = "b") -> list[Entry]:
+    return [Entry("keep", "made", "", 0.5), Entry("a", "made", "", 0.3), Entry(label, "behind", "")]
 
 
-def test_timed_rows_are_cut_forward(timed: Rows) -> None:
-    """Breaks when a row decides about a candidate that was fitted on it, or inside the embargo."""
-    start_us = int(timed.event_us.min())
-    window = ForwardWindow(start_us + 40 * DAY_US, start_us + 42 * DAY_US, start_us + 56 * DAY_US)
-    week = timedelta(days=7)
-    raced = training_rows(timed, window, salt=SALT, before=week)
-    chosen = selection_rows(timed, window, salt=SALT, length=week)
-    fitted = training_rows(timed, window, salt=SALT)
-    judged = judged_rows(timed, window, salt=SALT)
-
-    def days(rows: Rows) -> tuple[int, int]:
-        found = (rows.event_us - start_us) // DAY_US
-        return int(found.min()), int(found.max())
-
-    assert days(raced) == (0, 30)  # two days of embargo before the selection
-    assert days(chosen) == (33, 39)
-    assert days(fitted) == (0, 39)
-    assert days(judged) == (42, 55)
-    assert len(judged) == 14 * 20
+def sat_out() -> list[Entry]:
+    return [Entry("a", "made", "", 0.3), Entry("b", "sat_out", "")]
 
 
-def test_the_borders_are_half_open(timed: Rows) -> None:
-    at_us = int(timed.event_us[100])
-    window = ForwardWindow(at_us, at_us, int(timed.event_us[200]))
-    assert training_rows(timed, window, salt=SALT).event_us.max() < at_us
-    judged = judged_rows(timed, window, salt=SALT).event_us
-    assert judged.min() == at_us
-    assert judged.max() < timed.event_us[200]
+@pytest.mark.parametrize(
+    ("past", "rests"),
+    [
+        ([], False),
+        ([beaten()], False),
+        ([beaten(), beaten()], True),
+        ([sat_out(), beaten(), beaten()], False),
+        ([beaten(), sat_out(), beaten(), beaten()], True),
+        ([sat_out(), beaten(), sat_out(), beaten(), beaten()], True),
+        ([sat_out(), sat_out(), beaten(), sat_out(), beaten(), beaten()], False),
+        ([[Entry("b", "made", "", 0.2)], beaten(), beaten()], False),
+        ([[Entry("b", "failed", "")], beaten(), beaten()], False),
+        ([beaten("other"), beaten()], False),
+    ],
+)
+def test_the_beaten_rest_longer_each_time(past: list[list[Entry]], rests: bool) -> None:  # noqa: FBT001  # a case
+    assert (rest(past, "b") is not None) == rests
 
 
-def test_timeless_rows_are_split_by_role(timeless: Rows) -> None:
-    """Breaks when a group is in two of the three, or a row in none."""
-    week = timedelta(days=7)
-    parts = [
-        training_rows(timeless, None, salt=SALT),
-        selection_rows(timeless, None, salt=SALT, length=week),
-        judged_rows(timeless, None, salt=SALT),
+def test_a_narrow_loss_is_no_beating() -> None:
+    narrow = [
+        Entry("a", "made", "", 0.30, ahead=0.2, ahead_se=0.05),
+        Entry("b", "made", "", 0.35, ahead=0.15, ahead_se=0.05),
     ]
-    for role, part in enumerate(parts):
-        assert np.all(role_of(part.group_hash, SALT) == role)
-    assert sum(map(len, parts)) == len(timeless)
-    groups = [set(part.group_hash.tolist()) for part in parts]
-    assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
+    assert rest([narrow] * 5, "b") is None
+    wide = [narrow[0], Entry("b", "made", "", 0.45, ahead=0.05, ahead_se=0.05)]
+    assert rest([wide] * 5, "b") is not None
 
 
-def test_before_does_not_move_timeless_rows(timeless: Rows) -> None:
-    raced = training_rows(timeless, None, salt=SALT, before=timedelta(days=7))
-    assert len(raced) == len(training_rows(timeless, None, salt=SALT))
+def test_nobody_rests_for_ever() -> None:
+    """Breaks when the world turns and the recipe for it is never tried again."""
+    past: list[list[Entry]] = [beaten(), beaten()]
+    longest = 0
+    for _ in range(60):
+        n_rest = 0
+        while rest(past, "b") is not None:
+            past.insert(0, sat_out())
+            n_rest += 1
+            assert n_rest <= 8
+        longest = max(longest, n_rest)
+        past.insert(0, beaten())
+    assert longest == 8
