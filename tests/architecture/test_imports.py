@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
 # may import scikit-learn and what writes and feeds its estimators.
 COMPANIONS: dict[str, set[str]] = {
     "onnx": {"onnx", "onnxruntime", "skl2onnx"},
+    "pillow": {"PIL"},
     "peft": {"peft", "torch"},
     "sklearn": {"sklearn", "skops", "pandas", "scipy"},
     "transformers": {"transformers", "tokenizers", "safetensors", "torch"},

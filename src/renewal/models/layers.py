@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from renewal.core.errors import Invalid
 from renewal.models.contract import Adapter, Weights
 from renewal.models.labels import Labels
 from renewal.models.task import Scores
@@ -92,6 +93,27 @@ class Tuning:
     patience: int | None = 2
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of their range."""
+        wrong = [
+            f"{name}={getattr(self, name)}"
+            for name in ("epochs", "steps", "batch", "accumulate", "unfreeze_every", "lora_rank",
+                         "patience", "checkpoint_every")
+            if getattr(self, name) is not None and getattr(self, name) < 1
+        ]  # fmt: skip
+        wrong += [] if self.lr > 0.0 else [f"lr={self.lr}"]
+        wrong += [] if 0.0 < self.lr_decay <= 1.0 else [f"lr_decay={self.lr_decay}"]
+        wrong += [] if self.weight_decay >= 0.0 else [f"weight_decay={self.weight_decay}"]
+        wrong += [] if 0.0 <= self.distil < 1.0 else [f"distil={self.distil}"]
+        if wrong:
+            raise Invalid(
+                type(self).__name__,
+                needs="counts of at least 1, lr > 0, 0 < lr_decay <= 1, weight_decay >= 0, "
+                "0 <= distil < 1",
+                came=", ".join(wrong),
+                todo="Correct the recipe.",
+            )
 
 
 class LayeredAdapter(Adapter, Protocol):
