@@ -18,6 +18,7 @@ from renewal.data.rows import Rows
 from renewal.models.labels import Labels
 from renewal.models.score_map import Mapped, ScoreMap
 from renewal.models.score_map_fit import fit_score_map
+from renewal.models.score_map_weights import Costs
 from renewal.models.task import Classes
 from renewal.update.allowance import Allowance, demand_time
 from renewal.update.choosing import Weighed, chosen_params, space_for, study_facts
@@ -168,7 +169,8 @@ class Retrain:
             score_map, facts["calibration"] = _calibrated(
                 parent, recipe, fit, options, classes=classes, seed=seed
             )
-        estimator = fitted if score_map is None else Mapped(fitted, score_map)
+        steps = (() if score_map is None else score_map.steps) + _decision(parent, classes)
+        estimator = Mapped(fitted, ScoreMap(steps)) if steps else fitted
         demand_finite(parent, fitted, fit.rows, who=self.name)
         return Made(
             estimator=estimator,
@@ -280,6 +282,13 @@ def _calibrated(
     loss = float(parent.task.loss(scores, labels, classes).mean())
     facts = {"n_rows": len(labels), "loss_out_of_fold": loss}
     return ScoreMap((*steps, *curve.steps)), facts
+
+
+def _decision(parent: Parent, classes: Classes) -> tuple[Costs, ...]:
+    """Return the champion's decision by costs: a fresh fit changes nothing about them."""
+    if not isinstance(parent.estimator, Mapped) or classes != parent.version.manifest.classes:
+        return ()
+    return tuple(step for step in parent.estimator.score_map.steps if isinstance(step, Costs))
 
 
 def _windowed(rows: Rows, window: timedelta | None) -> Rows:
