@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +25,9 @@ from renewal.core.errors import Invalid, RenewalError
 from renewal.core.plugin import load_plugin, plugin_names
 from renewal.data.keyset import KeySet
 from renewal.data.rows import NEVER_US, Rows
+from renewal.models.adapters import stored
+from renewal.models.load import load_estimator
+from renewal.store.local import LocalStore
 from renewal.testing.recording import Tape, recording
 from renewal.testing.updating import TAPE, Case, cases, make_parent, row_ids, snapshot
 from renewal.update.contract import Made, Parent
@@ -200,11 +204,17 @@ def check_can_be_stored(strategy: type[Any]) -> None:
         adapter = parent.adapter
         assert made.classes == adapter.classes(made.estimator), f"{task}: classes are wrong"
         assert made.strategy == strategy.name, f"{task}: strategy={made.strategy!r}"
-        again = adapter.load(adapter.dump(made.estimator))
+        with TemporaryDirectory() as folder:
+            store = LocalStore(folder)
+            put = stored(adapter, made.estimator, store)
+            manifest = dataclasses.replace(
+                parent.version.manifest, artifact=put.artifact, parts=put.parts
+            )
+            again = load_estimator(manifest, store)
         same = np.array_equal(_scores(parent, made.estimator, rows), _scores(parent, again, rows))
         assert same, f"{task}: it predicts something else after it was stored"
-        stored = KeySet.from_bytes(made.keyset.to_bytes())
-        assert len(stored) == len(made.keyset), f"{task}: the key set does not survive"
+        keys = KeySet.from_bytes(made.keyset.to_bytes())
+        assert len(keys) == len(made.keyset), f"{task}: the key set does not survive"
     assert n_made > 0, "neither a linear classifier nor a ridge regression is possible"
 
 

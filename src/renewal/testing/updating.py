@@ -19,6 +19,7 @@ from renewal.data.forward import ForwardWindow
 from renewal.data.keyset import KeySet
 from renewal.data.roles import TRAIN, role_of
 from renewal.data.rows import NEVER_US, Rows
+from renewal.models.adapters import adapter_for
 from renewal.testing.recording import (
     ROW_ID,
     FixedClassifier,
@@ -26,7 +27,7 @@ from renewal.testing.recording import (
     RecordingRegressor,
 )
 from renewal.update.contract import Parent
-from renewal.update.race import training_rows
+from renewal.update.stretches import training_rows
 
 DAY_US = 86_400_000_000
 SALT = b"a suite's salt"
@@ -58,7 +59,7 @@ class Case:
     everything : Rows
         All rows of the snapshot: some are to judge, some to choose, some have no label.
     rows : Rows
-        Those that may be fitted, by `renewal.update.race.training_rows`; what a strategy gets.
+        Those that may be fitted, by `renewal.update.stretches.training_rows`; what a strategy gets.
     """
 
     label: str
@@ -151,7 +152,8 @@ def make_parent(estimator: Any, task: str, seen: Rows) -> Parent:
     seen : Rows
         What it trains on; its key set.
     """
-    adapter, rules = load_plugin("adapters", "sklearn")(), load_plugin("tasks", task)()
+    adapter = adapter_for(estimator, who="a suite")
+    rules = load_plugin("tasks", task)()
     used = seen.labelled()
     labels = rules.labels(used.label, who="a suite")
     fitted = adapter.fit(estimator, used.features, labels, seed=0)
@@ -159,7 +161,7 @@ def make_parent(estimator: Any, task: str, seen: Rows) -> Parent:
     manifest = Manifest(
         model="suite",
         task=task,
-        adapter="sklearn",
+        adapter=adapter.name,
         artifact="0" * 64,
         artifact_bytes=0,
         signature=SIGNATURE,
