@@ -12,9 +12,10 @@ import pytest
 from renewal.core.errors import Corrupt
 from renewal.core.spec import Field, Kind, Signature
 from renewal.core.version import Manifest, Version
+from renewal.data.frame import schema_of
 from renewal.models.task import Binary
 from renewal.serve.slots import Loaded
-from renewal.serve.warm import newest_row, warm_up
+from renewal.serve.warm import blank_row, newest_row, warm_up
 
 
 class Says:
@@ -76,3 +77,11 @@ def test_the_newest_row_of_the_feed_is_a_real_one(home: Any) -> None:
     assert row is not None
     assert row.to_pylist() == [{"x": 3.0}]
     assert newest_row(home.feed, "nobody") is None
+
+
+def test_a_blank_row_has_a_tensor_of_zeros_and_no_bytes() -> None:
+    """Breaks when a version of an image model cannot be warmed up before the first row."""
+    signature = Signature((Field("pixels", "tensor", shape=(2, 3)), Field("image", "bytes")))
+    row = blank_row(signature)
+    assert row.to_pylist() == [{"pixels": [0.0] * 6, "image": b""}]
+    assert row.schema.equals(schema_of(signature), check_metadata=True)

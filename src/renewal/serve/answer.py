@@ -22,7 +22,6 @@ from renewal.data.frame import conform
 from renewal.data.rowkey import row_keys
 from renewal.models.task import Task
 from renewal.serve.oip import (
-    WHO,
     InferRequest,
     decode_request,
     encode,
@@ -30,6 +29,7 @@ from renewal.serve.oip import (
     output_tensors,
     read_columns,
 )
+from renewal.serve.oip_input import WHO
 from renewal.serve.routing import RowFacts, read_facts, split_by_arm
 from renewal.serve.served import Part, Served
 from renewal.serve.slots import Generation, Loaded

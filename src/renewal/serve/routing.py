@@ -13,7 +13,7 @@ import numpy as np
 from renewal.core.clock import aware, to_us
 from renewal.core.errors import Invalid
 from renewal.core.plan import Arm, Plan
-from renewal.serve.oip import WHO
+from renewal.serve.oip_input import WHO
 
 T = TypeVar("T")
 _LIST = msgspec.json.Decoder(list[Any])

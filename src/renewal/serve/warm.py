@@ -11,16 +11,17 @@ import pyarrow as pa
 from renewal.core.errors import Corrupt, Invalid, RenewalError
 from renewal.core.spec import Kind, Signature
 from renewal.data.feed import Feed
-from renewal.data.frame import conform
+from renewal.data.frame import conform, schema_of
 from renewal.serve.answer import scores_of
 from renewal.serve.slots import Loaded
 
 _LOG = logging.getLogger("renewal.serve")
-_BLANK: dict[Kind, tuple[object, pa.DataType]] = {
-    "float": (0.0, pa.float64()),
-    "int": (0, pa.int64()),
-    "bool": (False, pa.bool_()),
-    "string": ("", pa.string()),
+_BLANK: dict[Kind, object] = {
+    "float": 0.0,
+    "int": 0,
+    "bool": False,
+    "string": "",
+    "bytes": b"",
 }
 
 
@@ -35,8 +36,8 @@ def warm_up(loaded: Loaded, sample: pa.Table | None) -> float:
         The version.
     sample : pyarrow.Table or None
         A real row of the model. None: a row of zeros and empty strings; an encoder may
-        rightly refuse an empty string, so that with string columns such a failure is
-        only logged.
+        rightly refuse an empty string, and an image of no bytes is none, so that with
+        such columns a failure is only logged.
 
     Returns
     -------
@@ -56,8 +57,8 @@ def warm_up(loaded: Loaded, sample: pa.Table | None) -> float:
         scores_of(loaded, row)
         return perf_counter() - started_s
     except Exception as error:  # the plug-in border: a version may raise anything
-        has_text = any(field.kind == "string" for field in signature.fields)
-        if has_text and not is_real:
+        may_refuse = any(field.kind in {"string", "bytes"} for field in signature.fields)
+        if may_refuse and not is_real:
             _LOG.warning(
                 "warm-up without a real row version=%s error=%s", loaded.version.name, error
             )
@@ -81,7 +82,7 @@ def _row(signature: Signature, sample: pa.Table | None) -> tuple[pa.Table, bool]
 
 
 def blank_row(signature: Signature) -> pa.Table:
-    """Return one row of zeros and empty strings.
+    """Return one row of zeros, empty strings and no bytes.
 
     Examples
     --------
@@ -89,12 +90,13 @@ def blank_row(signature: Signature) -> pa.Table:
     >>> blank_row(Signature((Field("hour", "int"), Field("carrier", "string")))).to_pylist()
     [{'hour': 0, 'carrier': ''}]
     """
-    return pa.table(
-        {
-            field.name: pa.array([_BLANK[field.kind][0]], _BLANK[field.kind][1])
-            for field in signature.fields
-        }
-    )
+    values = [
+        [0.0] * field.n_values if field.kind == "tensor" else _BLANK[field.kind]
+        for field in signature.fields
+    ]
+    schema = schema_of(signature)
+    columns = [pa.array([value], kind) for value, kind in zip(values, schema.types, strict=True)]
+    return pa.table(columns, schema=schema)
 
 
 def newest_row(feeds: Callable[[str], Feed], model: str) -> pa.Table | None:
