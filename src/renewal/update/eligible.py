@@ -124,9 +124,10 @@ def not_yet_fitted(parent: Parent, rows: Rows) -> npt.NDArray[np.bool_]:
 
 
 def apart_from(rows: Rows, validation: Rows | None) -> Rows:
-    """Return the rows that are no validation rows, by key and by group.
+    """Return the rows that are no validation rows, by key.
 
-    Whoever chooses on some rows never fits them, whatever rows it is handed.
+    Whoever chooses on some rows never fits them, whatever rows it is handed. Groups are kept
+    apart by whoever splits: in timed data they may come again.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def apart_from(rows: Rows, validation: Rows | None) -> Rows:
     """
     if validation is None or len(validation) == 0:
         return rows
-    chosen_on = KeySet.of(validation).seen(rows)
+    chosen_on = np.isin(rows.key_hash, validation.key_hash)
     return rows.take(~chosen_on) if chosen_on.any() else rows
 
 

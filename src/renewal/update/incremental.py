@@ -139,7 +139,7 @@ class Incremental:
         parent : Parent
             The champion.
         rows : Rows
-            That may be fitted; those that are validation rows by key or group are left out.
+            That may be fitted; those that are validation rows are left out.
         options : IncrementalOptions
             Way, passes, replay, cap and least number of rows.
         seed : int

@@ -136,13 +136,14 @@ class Retrain:
         parent : Parent
             The champion.
         rows : Rows
-            That may be fitted; those that are validation rows by key or group are left out.
+            That may be fitted; those that are validation rows are left out.
         options : RetrainOptions
             Window, weights, trials and calibration.
         seed : int
             Of every random step of the estimator; that of trials and folds is derived.
         means : Means
-            Validation rows and an engine for trials, a folder in which a study survives.
+            Validation rows and an engine for trials, a folder in which a study survives, or
+            what an earlier study of this update has found, which is taken as it is.
 
         Raises
         ------
@@ -228,20 +229,22 @@ def _chosen(
     """Return the recipe that is fitted, and what is worth knowing about its choice."""
     if options.trials == 0:
         return parent.estimator, {}
-    study = chosen_params(
-        parent,
-        fit,
-        means,
-        allowance,
-        space=space_for(parent, options.space, who=Retrain.name),
-        trials=options.trials,
-        seed=seed,
-        who=Retrain.name,
-    )
-    recipe = (
-        parent.adapter.with_params(parent.estimator, study.best) if study.best else parent.estimator
-    )
-    return recipe, {"tuning": study_facts(study)}
+    facts = means.found.get("tuning")
+    if facts is None:
+        study = chosen_params(
+            parent,
+            fit,
+            means,
+            allowance,
+            space=space_for(parent, options.space, who=Retrain.name),
+            trials=options.trials,
+            seed=seed,
+            who=Retrain.name,
+        )
+        facts = study_facts(study)
+    best = facts["best"]
+    recipe = parent.adapter.with_params(parent.estimator, best) if best else parent.estimator
+    return recipe, {"tuning": dict(facts)}
 
 
 def _calibrated(
