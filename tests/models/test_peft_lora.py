@@ -226,3 +226,14 @@ def test_half_precision_learns_in_full() -> None:
     assert kinds["5.lora_A.weight"] == kinds["0.lora_B.weight"] == torch.float32
     assert kinds["6.weight"] == torch.bfloat16
     assert grown(_pixels().to(torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_melted_it_answers_alike_and_is_a_plain_module() -> None:
+    grown = _trained(LORA.attach(_net(), rank=2, keep=("6",), seed=0), _pixels())
+    before = copy.deepcopy(grown)
+    melted = LORA.melted(grown)
+    assert not LORA.is_attached(melted)
+    assert melted.state_dict().keys() == _net().state_dict().keys()
+    assert torch.allclose(melted(_pixels()), grown(_pixels()), atol=1e-5)
+    assert LORA.trainable(melted) == LORA.trainable(_net())
+    assert _same(grown, before)

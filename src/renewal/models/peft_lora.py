@@ -187,6 +187,24 @@ class Lora:
                 tensor.copy_(state[name])
         return grown
 
+    def melted(self, module: nn.Module) -> nn.Module:
+        """Return a copy of a module with its addition added to the weights, sharing nothing.
+
+        Notes
+        -----
+        Exact up to the rounding of the weights' type, which in half precision may be as large
+        as the addition itself.
+        """
+        copied = copy.deepcopy(module)
+        for name, each in list(copied.named_modules()):
+            if isinstance(each, BaseTunerLayer):
+                each.merge()
+                parent, _, last = name.rpartition(".")
+                setattr(copied.get_submodule(parent), last, each.get_base_layer())
+        vars(copied).pop(_KEPT, None)
+        vars(copied).pop("peft_config", None)
+        return copied.requires_grad_(requires_grad=True)
+
     def is_attached(self, module: nn.Module) -> bool:
         """Say whether a module has an addition."""
         return any(isinstance(each, BaseTunerLayer) for each in module.modules())
