@@ -11,7 +11,7 @@ import pyarrow as pa
 from renewal.core.errors import Invalid
 from renewal.models.contract import Adapter, Weights
 from renewal.models.labels import Labels
-from renewal.models.task import Scores
+from renewal.models.task import Classes, Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,14 @@ class LayeredAdapter(Adapter, Protocol):
         scratch : Path or None
             A folder that survives a kill: what lies there is gone on with, and the result
             is the same bit for bit (CPU) as without the kill.
+        """
+        ...
+
+    def with_classes(self, estimator: Any, classes: Classes, *, seed: int) -> Any:
+        """Return a fitted estimator whose head has an output for each of these classes alone.
+
+        Those that it knows keep their weights, the others get fresh ones: what was fitted on
+        other classes becomes a base to fine-tune from.
         """
         ...
 

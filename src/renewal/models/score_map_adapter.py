@@ -172,6 +172,10 @@ class MappedAdapter:
         )
         return self._under_its_map(estimator, tuned)
 
+    def with_classes(self, estimator: Any, classes: Classes, *, seed: int) -> Any:
+        """Return the estimator inside with other outputs, without its map."""
+        return self.inner.with_classes(unmapped(estimator), classes, seed=seed)
+
     def embed(self, estimator: Any, features: pa.Table) -> Scores:
         """Return what the head of the estimator inside is handed."""
         return self.inner.embed(unmapped(estimator), features)

@@ -29,7 +29,7 @@ from renewal.models.task import Classes, Scores
 from renewal.models.torch_build import called, on_device
 from renewal.models.torch_bytes import base_digest_of, from_bytes, onto_base, to_bytes
 from renewal.models.torch_layers import handed_to
-from renewal.models.torch_learning import fitted_model, raw_tensors, tuned_model
+from renewal.models.torch_learning import fitted_model, raw_tensors, tuned_model, with_outputs
 from renewal.models.torch_model import Fitted, TorchModel, demand_fitted
 
 # Rows that go through a network at once when it predicts.
@@ -114,8 +114,17 @@ class TorchAdapter:
 
         The optimizer starts afresh. New classes widen the head.
         """
+        fitted = demand_fitted(estimator, who="TorchAdapter.partial_fit")
+        rank, targets = fitted.lora or (None, "all")
         how = replace(
-            estimator.how, epochs=1, steps=None, patience=None, unfreeze_every=None, distil=0.0
+            estimator.how,
+            epochs=1,
+            steps=None,
+            patience=None,
+            unfreeze_every=None,
+            distil=0.0,
+            lora_rank=rank,
+            lora_targets=targets,
         )
         return tuned_model(
             estimator,
@@ -158,8 +167,8 @@ class TorchAdapter:
         """Return a copy of a fitted network that has gone on learning.
 
         See `renewal.models.layers.LayeredAdapter.fine_tune`. A network with an addition goes on
-        with it where `how.lora_rank` is None or the same. Watched rows of classes that it
-        does not know are passed over.
+        with it where rank and targets are the same; otherwise the addition is first added to
+        the weights. Watched rows of classes that it does not know are passed over.
 
         Raises
         ------
@@ -180,6 +189,10 @@ class TorchAdapter:
             who="TorchAdapter.fine_tune",
             scratch=scratch,
         )
+
+    def with_classes(self, estimator: TorchModel, classes: Classes, *, seed: int) -> TorchModel:
+        """Return a copy whose head has an output for each of these classes alone."""
+        return with_outputs(estimator, classes, seed=seed, who="TorchAdapter.with_classes")
 
     def params(self, estimator: TorchModel) -> Mapping[str, Any]:
         """Return how it is trained, and the options of its class behind ``module__``."""

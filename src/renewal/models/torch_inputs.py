@@ -226,9 +226,7 @@ def _tensors(inputs: Inputs, features: pa.Table, who: str) -> Tensors:
         for words, code in zip(inputs.texts.values(), codes, strict=True):
             numbers += [(code == at + 1).astype(np.float32) for at in range(len(words))]
         codes = []
-    for group in (numbers, codes):
-        if group:
-            made.append(torch.from_numpy(np.stack(group, axis=1)))
+    made += [torch.from_numpy(np.stack(each, axis=1)) for each in (numbers, codes) if each]
     made += [
         torch.from_numpy(_whole(features[name], name, shape, who))
         for name, shape in inputs.tensors.items()

@@ -25,6 +25,7 @@ from renewal.models.torch_layers import fit_head, head_of, resize_head
 from renewal.models.torch_loop import Job, learn
 from renewal.models.torch_losses import LearningRows, RowLoss
 from renewal.models.torch_model import Fitted, TorchModel, demand_fitted
+from renewal.models.weights import checked_weights
 
 _PLAIN = (bool, int, str)
 
@@ -70,7 +71,8 @@ def tuned_model(
 ) -> TorchModel:
     """Return a copy of a fitted network that has gone on learning; see `LayeredAdapter.fine_tune`.
 
-    A network with an addition goes on with it; its base stays as it is.
+    A network with an addition goes on with it where rank and targets are the same; its base
+    stays as it is. Otherwise the addition is first added to the weights.
     """
     parent = demand_fitted(model, who=who)
     classes = _with_new(parent, lesson.labels, who)
@@ -91,6 +93,31 @@ def tuned_model(
         scratch=scratch,
     )
     return replace(model, fitted=fitted)
+
+
+def with_outputs(model: TorchModel, classes: Classes, *, seed: int, who: str) -> TorchModel:
+    """Return a copy whose head has an output for each of these classes alone.
+
+    Raises
+    ------
+    Invalid
+        When it has no linear head, or is of another task.
+    """
+    fitted = demand_fitted(model, who=who)
+    if fitted.head is None or not classes or not fitted.classes:
+        raise Invalid(
+            who,
+            needs="a classifier with a linear head, and classes",
+            came=f"the head {fitted.head} and {len(classes)} classes",
+            todo="Choose another base.",
+        )
+    whole = model if fitted.lora is None else _melted(model, fitted)
+    own = demand_fitted(whole, who=who)
+    module = copy.deepcopy(own.module)
+    place = {label: at for at, label in enumerate(fitted.classes)}
+    with seeded(seed, device_here()):
+        resize_head(module, fitted.head, [place.get(label) for label in classes])
+    return replace(model, fitted=replace(own, module=module, classes=classes, digest=None))
 
 
 def with_addition(
@@ -159,34 +186,32 @@ def _grown(
     model: TorchModel, parent: Fitted, classes: Classes, how: Tuning, *, seed: int, who: str
 ) -> Fitted:
     """Return what is trained on: a copy of the parent, widened, with an addition if wanted."""
-    lora, base = parent.lora, parent.base
-    if lora is not None and how.lora_rank not in {None, lora[0]}:
-        raise Invalid(
-            who,
-            needs=f"lora_rank={lora[0]}, or none, to go on with the addition that is there",
-            came=f"lora_rank={how.lora_rank}",
-            todo="Keep the rank, or start from the version without the addition.",
-        )
-    if lora is not None:
+    lora, base, adding = parent.lora, parent.base, load_plugin("additions", "lora")
+    wanted = None if how.lora_rank is None else (how.lora_rank, how.lora_targets)
+    if lora is not None and lora == wanted:
         assert base is not None
-        state = load_plugin("additions", "lora")().state(parent.module)
-        module = with_addition(base, state, parent.classes, lora)
-    elif how.lora_rank is not None:
-        base, lora = model, (how.lora_rank, how.lora_targets)
-        module = load_plugin("additions", "lora")().attach(
-            parent.module,
-            rank=how.lora_rank,
-            targets=how.lora_targets,
-            keep=_kept(parent),
-            seed=seed,
-        )
+        module = with_addition(base, adding().state(parent.module), parent.classes, lora)
     else:
-        module = copy.deepcopy(parent.module)
+        whole = model if lora is None else _melted(model, parent)
+        own = demand_fitted(whole, who=who)
+        lora, base = wanted, None if wanted is None else whole
+        if wanted is None:
+            module = own.module if whole is not model else copy.deepcopy(own.module)
+        else:
+            module = adding().attach(
+                own.module, rank=wanted[0], targets=wanted[1], keep=_kept(own), seed=seed
+            )
     if classes != parent.classes:
         assert parent.head is not None
         place = {label: at for at, label in enumerate(parent.classes)}
         resize_head(module, parent.head, [place.get(label) for label in classes])
     return replace(parent, module=module, classes=classes, lora=lora, base=base, digest=None)
+
+
+def _melted(model: TorchModel, fitted: Fitted) -> TorchModel:
+    """Return a network with its addition added to its weights."""
+    module = load_plugin("additions", "lora")().melted(fitted.module)
+    return replace(model, fitted=replace(fitted, module=module, lora=None, base=None, digest=None))
 
 
 def _rows(fitted: Fitted, lesson: Lesson, teachers: Classes, who: str) -> LearningRows:
@@ -214,17 +239,7 @@ def _rows(fitted: Fitted, lesson: Lesson, teachers: Classes, who: str) -> Learni
 def _weights(lesson: Lesson, who: str) -> Tensor | None:
     if lesson.weights is None:
         return None
-    weights = np.asarray(lesson.weights, np.float64)
-    is_right = weights.shape == (len(lesson.labels),) and bool(
-        np.isfinite(weights).all() and (weights > 0.0).all()
-    )
-    if not is_right:
-        raise Invalid(
-            who,
-            needs=f"a positive weight for each of {len(lesson.labels)} rows",
-            came=f"shape {weights.shape}, smallest {weights.min() if weights.size else 'none'}",
-            todo="Give each row a finite weight above 0, or none at all.",
-        )
+    weights = checked_weights(lesson.weights, len(lesson.labels), who=who)
     return torch.from_numpy((weights / weights.mean()).astype(np.float32))
 
 
