@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
 
+from renewal.models.labels import dense
 from renewal.models.sklearn import SklearnAdapter
+from renewal.models.sklearn_inputs import inputs_of
 
 
 @pytest.fixture
@@ -34,3 +39,14 @@ def late(numbers: pa.Table) -> Any:
     rng = np.random.default_rng(7)
     signal = numbers["a"].to_numpy() + 0.5 * rng.normal(size=200)
     return np.array((signal > 0).tolist(), dtype=object)
+
+
+@pytest.fixture
+def curves_on() -> Callable[..., Any]:
+    """Calibrate a fitted model as a user does, by scikit-learn's own wrapper around it."""
+
+    def make(fitted: Any, rows: pa.Table, labels: Any) -> Any:
+        curves = CalibratedClassifierCV(FrozenEstimator(fitted), cv=2, ensemble=False)
+        return curves.fit(inputs_of(fitted, rows, who="test"), dense(labels))
+
+    return make

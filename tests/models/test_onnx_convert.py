@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,7 @@ from renewal.models import onnx_convert
 from renewal.models.onnx import OnnxRuntime
 from renewal.models.onnx_convert import convert
 from renewal.models.onnx_graph import onnx_graph
-from renewal.models.recalibrated import recalibrated
 from renewal.models.sklearn import SklearnAdapter
-from renewal.models.task import Binary
 
 TWO = Signature((Field("a", "float"), Field("b", "float")))
 
@@ -68,8 +67,8 @@ def test_what_cannot_be_converted_says_why(
     assert "native form" in caught.value.todo
 
 
-def test_a_recalibrated_classifier_has_no_compiled_form_yet(
-    adapter: SklearnAdapter, numbers: pa.Table, late: Any
+def test_a_classifier_in_scikit_learns_curves_has_no_compiled_form_yet(
+    adapter: SklearnAdapter, numbers: pa.Table, late: Any, curves_on: Callable[..., Any]
 ) -> None:
     """skl2onnx calibrates on probabilities what scikit-learn calibrates on decisions.
 
@@ -77,7 +76,7 @@ def test_a_recalibrated_classifier_has_no_compiled_form_yet(
     probability would be wrong, by up to a half.
     """
     base = adapter.fit(LogisticRegression(), numbers, late)
-    fitted = recalibrated(base, numbers, late, Binary())
+    fitted = curves_on(base, numbers, late)
     with pytest.raises(Invalid, match="FrozenEstimator"):
         onnx_graph(fitted, TWO)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from sklearn.svm import LinearSVC
 from renewal.core.errors import Invalid
 from renewal.core.plugin import load_plugin
 from renewal.models.contract import Adapter
-from renewal.models.recalibrated import recalibrated
 from renewal.models.sklearn import SklearnAdapter
 from renewal.models.task import Binary
 
@@ -149,11 +149,11 @@ def test_partial_fit_learns_what_the_rows_say(
 
 
 def test_partial_fit_reaches_inside_a_recalibration(
-    adapter: SklearnAdapter, numbers: pa.Table, late: Any
+    adapter: SklearnAdapter, numbers: pa.Table, late: Any, curves_on: Callable[..., Any]
 ) -> None:
     """Broken by an update that a round trip through the store, or the curve, swallows."""
     base = adapter.fit(SGDClassifier(loss="log_loss"), numbers, late, seed=1)
-    curves = adapter.load(adapter.dump(recalibrated(base, numbers, late, Binary())))
+    curves = adapter.load(adapter.dump(curves_on(base, numbers, late)))
     turned = np.array([not label for label in late.tolist()], dtype=object)
     grown = adapter.partial_fit(curves, numbers, turned)
     assert isinstance(grown, CalibratedClassifierCV)
@@ -172,11 +172,11 @@ def test_partial_fit_refuses_a_class_that_is_new(
 
 
 def test_retraining_a_recalibrated_model_learns_from_the_rows(
-    adapter: SklearnAdapter, numbers: pa.Table, late: Any
+    adapter: SklearnAdapter, numbers: pa.Table, late: Any, curves_on: Callable[..., Any]
 ) -> None:
     """Broken by cloning the frozen model with its wrapper: it would never change again."""
     base = adapter.fit(LogisticRegression(), numbers, late)
-    curves = recalibrated(base, numbers, late, Binary())
+    curves = curves_on(base, numbers, late)
     turned = np.array([not label for label in late.tolist()], dtype=object)
     again = adapter.fit(curves, numbers, turned)
     assert isinstance(again, LogisticRegression)

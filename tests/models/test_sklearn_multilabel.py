@@ -22,7 +22,6 @@ from renewal.core.errors import Invalid
 from renewal.data.frame import signature_of
 from renewal.models.labels import Labels
 from renewal.models.multilabel import Multilabel, sets_of
-from renewal.models.recalibrated import recalibrated
 from renewal.models.sklearn import SklearnAdapter
 from renewal.models.sklearn_multilabel import label_names, target_of, with_label_names
 
@@ -118,14 +117,12 @@ def test_names_that_say_nothing_are_refused(names: list[str]) -> None:
 
 
 def test_it_is_refitted_and_nothing_else(adapter: SklearnAdapter, numbers: pa.Table) -> None:
-    """Broken by a partial fit or a calibration that takes sets for classes."""
+    """Broken by a partial fit that takes sets for classes."""
     labels = labels_of(carried(numbers))
     fitted = adapter.fit(ESTIMATORS[0], numbers, labels)
     assert "several labels" in adapter.capabilities(fitted).why_not["partial_fit"]
     with pytest.raises(Invalid, match="several labels"):
         adapter.partial_fit(fitted, numbers, labels)
-    with pytest.raises(Invalid, match="one output"):
-        recalibrated(fitted, numbers, labels, TASK)
     plain = adapter.fit(fitted, numbers, np.array((carried(numbers)[:, 0]).tolist(), dtype=object))
     assert adapter.classes(plain) == (False, True)
 

@@ -27,7 +27,6 @@ from renewal.models.sklearn_parts import (
     unwrapped,
     wants_categories,
 )
-from renewal.models.sklearn_shift import ShiftedRegressor
 
 ROWS, LABELS = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
 
@@ -57,8 +56,6 @@ def test_a_recalibrated_model_gives_its_recipe() -> None:
     assert isinstance(fresh, LogisticRegression)
     assert fresh.C == 3.0
     assert not hasattr(fresh, "coef_")
-    line = LinearRegression().fit(ROWS, LABELS)
-    assert unwrapped(ShiftedRegressor(line)) is line
 
 
 def test_a_calibration_that_is_part_of_the_recipe_stays() -> None:

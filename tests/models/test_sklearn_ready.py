@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 from renewal.core.spec import Field, Kind, Signature
-from renewal.models.recalibrated import recalibrated
 from renewal.models.sklearn import SklearnAdapter
 from renewal.models.sklearn_inputs import inputs_of
-from renewal.models.task import Binary
 
 
 def signature(*kinds: Kind) -> Signature:
@@ -39,11 +38,15 @@ FLOATS = signature("float", "float")
     ],
 )
 def test_models_of_numbers_take_matrices(
-    adapter: SklearnAdapter, numbers: pa.Table, late: Any, recipe: Any
+    adapter: SklearnAdapter,
+    numbers: pa.Table,
+    late: Any,
+    recipe: Any,
+    curves_on: Callable[..., Any],
 ) -> None:
     """Broken by a part that keeps its names (it would warn) or by other scores."""
     fitted = adapter.fit(recipe, numbers, late, seed=0)
-    for estimator in (fitted, recalibrated(fitted, numbers, late, Binary())):
+    for estimator in (fitted, curves_on(fitted, numbers, late)):
         loaded = adapter.load(adapter.dump(estimator))
         made = adapter.ready(loaded, FLOATS)
         assert isinstance(inputs_of(made, numbers, who="test"), np.ndarray)

@@ -180,6 +180,7 @@ def compiled_runtime(
     graph of its parent.
     """
     check_environment(manifest)
+    score_map = score_map_of(manifest, store)
     key = (manifest.adapter, manifest.artifact, manifest.signature, trust)
     with _lock:
         model = _kept.get(key)
@@ -191,7 +192,6 @@ def compiled_runtime(
         while len(_kept) > _MOST_KEPT:
             _kept.popitem(last=False)
     runtime = OnnxRuntime(model, len(manifest.classes) or 1)
-    score_map = score_map_of(manifest, store)
     return runtime if score_map is None else MappedRuntime(runtime, score_map)
 
 

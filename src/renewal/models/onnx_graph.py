@@ -24,7 +24,6 @@ from renewal.core.plugin import load_plugin
 from renewal.core.spec import Field, Signature
 from renewal.models.contract import Adapter
 from renewal.models.reachable import reachable
-from renewal.models.sklearn_shift import ShiftedRegressor
 
 _WHO = "onnx_convert.convert"
 # A converter's complaint may name every node of the graph.
@@ -33,7 +32,6 @@ _DOUBLE, _FLOAT = TensorProto.DOUBLE, TensorProto.FLOAT
 _NUMBERS: dict[int, Any] = {_DOUBLE: DoubleTensorType, _FLOAT: FloatTensorType}
 # What the matrix is called that the columns of an all-number model are put side by side in.
 _MATRIX = "renewal_matrix"
-_CONSTANT, _SHIFTED = "renewal_constant", "renewal_shifted"
 
 
 def onnx_graph(estimator: Any, signature: Signature) -> bytes:
@@ -130,10 +128,6 @@ def _signature(fields: list[list[Any]]) -> Signature:
 
 
 def _converted(estimator: Any, signature: Signature, width: int) -> ModelProto:
-    if isinstance(estimator, ShiftedRegressor):
-        model = _converted(estimator.estimator, signature, width)
-        _shift(model, estimator.shift_, width)
-        return model
     kinds = {field.name: field.kind for field in signature.fields}
     names = getattr(estimator, "feature_names_in_", None)
     order = list(signature.names if names is None else names)
@@ -164,14 +158,6 @@ def _put_side_by_side(model: ModelProto, names: list[str], width: int) -> None:
     del model.graph.input[:]
     model.graph.input.extend(columns)
     model.graph.node.insert(0, helper.make_node("Concat", names, [_MATRIX], axis=1))
-
-
-def _shift(model: ModelProto, constant: float, width: int) -> None:
-    """Add a constant to the values of a graph."""
-    (value,) = model.graph.output
-    model.graph.initializer.append(helper.make_tensor(_CONSTANT, width, [1], [constant]))
-    model.graph.node.append(helper.make_node("Add", [value.name, _CONSTANT], [_SHIFTED]))
-    value.name = _SHIFTED
 
 
 def _reads_columns(estimator: Any) -> bool:

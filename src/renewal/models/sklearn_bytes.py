@@ -24,7 +24,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from renewal.core.errors import Invalid, Missing, Refused
 from renewal.models.release import is_newer
 from renewal.models.sklearn_bounds import check_bounds
-from renewal.models.sklearn_trust import OWN, TRUSTED
+from renewal.models.sklearn_trust import TRUSTED
 
 _log = logging.getLogger(__name__)
 _WHO = "SklearnAdapter.load"
@@ -103,7 +103,7 @@ def from_bytes(data: bytes, trust: tuple[str, ...] = ()) -> Any:
     try:
         estimator = _built(data, trust, quietly=is_foreign_release)
     except UntrustedTypesFoundException as error:
-        types = sorted(set(get_untrusted_types(data=data)) - {*TRUSTED, *OWN, *trust})
+        types = sorted(set(get_untrusted_types(data=data)) - {*TRUSTED, *trust})
         raise _refused(types) from error
     except ImportError as error:
         raise Missing(
@@ -119,7 +119,7 @@ def from_bytes(data: bytes, trust: tuple[str, ...] = ()) -> Any:
 
 
 def _built(data: bytes, trust: tuple[str, ...], *, quietly: bool) -> Any:
-    trusted = [*TRUSTED, *OWN, *trust]
+    trusted = [*TRUSTED, *trust]
     if not quietly:
         return loads(data, trusted=trusted)
     # scikit-learn warns of every part that another release wrote. The release is checked,

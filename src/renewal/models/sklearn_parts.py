@@ -12,7 +12,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from renewal.core.errors import Invalid
-from renewal.models.sklearn_shift import ShiftedRegressor
 
 TREES = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 # Set on a fitted estimator that takes named frames and does not say so by itself.
@@ -25,8 +24,6 @@ def unwrapped(estimator: Any) -> Any:
     Retraining means fitting this one again: a calibration of a frozen model would keep the
     old one whatever rows it is shown.
     """
-    if isinstance(estimator, ShiftedRegressor):
-        return estimator.estimator
     if isinstance(estimator, CalibratedClassifierCV):
         fitted = getattr(estimator, "calibrated_classifiers_", None)
         inner = fitted[0].estimator if fitted else estimator.estimator

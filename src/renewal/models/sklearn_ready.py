@@ -16,7 +16,6 @@ from sklearn.preprocessing import FunctionTransformer
 from renewal.core.spec import Signature
 from renewal.models.reachable import reachable
 from renewal.models.sklearn_parts import NAMES_MARK, unwrapped
-from renewal.models.sklearn_shift import ShiftedRegressor
 
 _NAMES = "feature_names_in_"
 
@@ -54,7 +53,7 @@ def ready(estimator: Any, signature: Signature) -> Any:
 
 
 def _ignores_names(part: Any) -> bool:
-    is_own = type(part).__module__.startswith("sklearn.") or isinstance(part, ShiftedRegressor)
+    is_own = type(part).__module__.startswith("sklearn.")
     reads_names = isinstance(part, ColumnTransformer | FunctionTransformer)
     # set_output hands frames from step to step, and their names with them.
     hands_names = hasattr(part, "_sklearn_output_config") or hasattr(part, NAMES_MARK)

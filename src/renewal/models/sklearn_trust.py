@@ -160,6 +160,3 @@ TRUSTED: tuple[str, ...] = (
     "scipy.sparse._csc.csc_matrix",
     "scipy.sparse._csr.csr_matrix",
 )
-
-# Our own estimators, which come with this package.
-OWN: tuple[str, ...] = ("renewal.models.sklearn_shift.ShiftedRegressor",)
