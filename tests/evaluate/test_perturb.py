@@ -21,12 +21,21 @@ from renewal.evaluate.perturb import (
 )
 from renewal.evaluate.robustness import Perturbation
 
-TYPES = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "string": pa.string()}
+TYPES = {
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "bytes": pa.binary(),
+    "tensor": pa.list_(pa.float32(), 2),
+}
 VALUES: dict[str, Any] = {
     "float": st.floats(),
     "int": st.integers(-(2**63), 2**63 - 1),
     "bool": st.booleans(),
     "string": st.text(max_size=3),
+    "bytes": st.binary(max_size=3),
+    "tensor": st.lists(st.floats(width=32), min_size=2, max_size=2),
 }
 
 
@@ -38,7 +47,12 @@ def signature(**kinds: str) -> Signature:
     """Return fields by name and kind; a kind that ends with '!' may not be null."""
     return Signature(
         tuple(
-            Field(name, kind.rstrip("!"), not kind.endswith("!"))  # type: ignore[arg-type]  # a kind
+            Field(
+                name,
+                kind.rstrip("!"),  # type: ignore[arg-type]  # a kind
+                not kind.endswith("!"),
+                (2, 1) if kind.startswith("tensor") else (),
+            )
             for name, kind in kinds.items()
         )
     )
@@ -145,7 +159,12 @@ def test_swapped_columns_are_of_one_kind_and_nullability() -> None:
     ("perturbation", "kinds", "why"),
     [
         (Nulls(), {"a": "int!"}, "no nullable column"),
-        (Noise(), {"a": "int"}, "no float column"),
+        (Nulls(), {"a": "int!", "b": "bytes"}, "no nullable column but bytes and tensors"),
+        (Nulls(), {"t": "tensor"}, "no nullable column but bytes and tensors"),
+        (Noise(), {"a": "int", "b": "bytes"}, "no float column"),
+        (UnitChange(), {"t": "tensor", "b": "bytes"}, "no numeric column"),
+        (UnseenCategory(), {"b": "bytes"}, "no string column"),
+        (SwappedColumns(), {"t": "tensor", "u": "tensor"}, "no two numeric columns of one kind"),
         (UnitChange(), {"a": "string", "b": "bool"}, "no numeric column"),
         (UnseenCategory(), {"a": "float"}, "no string column"),
         (SwappedColumns(), {"a": "float", "b": "int"}, "no two numeric columns of one kind"),
@@ -158,6 +177,23 @@ def test_what_does_not_apply_says_why(
     assert perturbation.applies(signature(**kinds)) == why
     every = signature(a="float", b="float", i="int", s="string")
     assert perturbation.applies(every) is None
+
+
+def test_noise_on_tensors_is_a_fifth_of_their_spread() -> None:
+    """Breaks when a missing tensor moves the others, or NaN, infinities and bytes change."""
+    values = np.random.default_rng(2).normal(3.0, 5.0, (2000, 2)).astype(np.float32)
+    given_rows = [*values.tolist(), None, [float("nan"), float("inf")]]
+    rows = pa.table(
+        {"t": pa.array(given_rows, pa.list_(pa.float32(), 2)), "b": [b"x"] * len(given_rows)}
+    )
+    changed = Noise().perturb(rows, signature(t="tensor", b="bytes"), rng())
+    assert changed.schema.equals(rows.schema)
+    assert changed["b"].equals(rows["b"])
+    tensors = changed["t"].to_pylist()
+    assert tensors[2000] is None
+    assert np.isnan(tensors[2001][0])
+    assert tensors[2001][1] == np.inf
+    assert 0.9 < (np.array(tensors[:2000]) - values).std() / (0.2 * 5.0) < 1.1
 
 
 @settings(max_examples=40, deadline=None)

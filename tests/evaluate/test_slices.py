@@ -139,3 +139,14 @@ def test_a_million_rows_have_twenty_slices() -> None:
     table = pa.table({"x": values[rng.integers(0, 40, 1_000_000)]})
     found = slices_of(table, ["x"])
     assert len(found) == 21
+
+
+@pytest.mark.parametrize(
+    "column", [pa.array([b"a", b"b"]), pa.array([[1.0], [2.0]], pa.list_(pa.float32(), 1))]
+)
+def test_bytes_and_tensors_have_no_slices(column: pa.Array) -> None:
+    """Breaks when every image becomes a slice of one row."""
+    table = pa.table({"image": column, "sex": ["F", "M"]})
+    for declared in ("image", "image:2", "sex*image"):
+        with pytest.raises(Invalid, match="'image"):
+            slices_of(table, [declared])

@@ -125,3 +125,34 @@ def test_wrong_types_are_named() -> None:
         bins_of("vector", lists, 10)
     with pytest.raises(Invalid, match=r"numbers in the column 'x'.*string"):
         count_column(pa.chunked_array([["a"]]), Bins("x", "number", edges=(1.0,)))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.chunked_array([[b"\xff", b"", None], [b"x"]]),
+        pa.chunked_array([pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2))]),
+    ],
+)
+def test_of_bytes_and_tensors_only_the_presence_counts(column: pa.ChunkedArray) -> None:
+    """Breaks when an image is a category: every one would be unseen, and every day an alarm."""
+    bins = bins_of("image", column, 10)
+    n_there = len(column) - 1
+    assert count_column(column, bins).tolist() == [n_there, 0, 1]
+    assert codes(column, bins).tolist() == [2 if each is None else 0 for each in column.to_pylist()]
+    assert [bins.label(at) for at in range(len(bins))] == ["any value", "unseen", "missing"]
+
+
+def test_a_text_that_became_bytes_is_refused() -> None:
+    bins = bins_of("c", pa.chunked_array([["a", "b"]]), 10)
+    with pytest.raises(Invalid, match=r"texts in the column 'c'.*binary"):
+        count_column(pa.chunked_array([[b"a"]]), bins)
+
+
+def test_free_text_does_not_fill_the_reference() -> None:
+    """Breaks when 900 letters of 1,000 characters each are kept as categories, all of them new."""
+    letters = pa.chunked_array([[f"{at} " + "word " * 200 for at in range(900)]])
+    bins = bins_of("letter", letters, 10)
+    assert (bins.knows_all, len(bins.categories)) == (False, 10)
+    assert len(bins.label(0)) < 80
+    assert count_column(pa.chunked_array([["another"]]), bins)[-3:].tolist() == [1, 0, 0]

@@ -16,6 +16,7 @@ from renewal.monitor.counts import Counts, count, nothing
 from renewal.monitor.drift import FeatureDrift, drift
 from renewal.monitor.options import MonitorOptions
 from renewal.monitor.reference import FeatureReference, Reference, reference_of
+from renewal.registry.codec import from_plain, to_plain
 
 Make = Callable[..., Rows]
 # A level of 5% a look, and no shift tolerated: the strictest form of the promise.
@@ -165,3 +166,30 @@ def _of(before: tuple[int, ...], now: tuple[int, ...], options: MonitorOptions) 
     bins = Bins("x", "number", edges=(1.0, 2.0))
     reference = Reference((FeatureReference(bins, before, 1.0),), sum(before), sum(before))
     return drift(reference, Counts(sum(now), (now,)), options)[0]
+
+
+def test_other_images_and_texts_are_no_drift_but_missing_ones_are(make_rows: Make) -> None:
+    """Breaks when new pictures or new letters alarm, or when half of them lost does not."""
+    n = 400
+
+    def table(seed: int, lost: float = 0.0) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        there = rng.random(n) >= lost
+        words = [f"letter {seed} {at} " + "word " * 50 for at in range(n)]
+        images = [word.encode() if held else None for word, held in zip(words, there, strict=True)]
+        tensor = [[float(seed), 1.0] if held else None for held in there]
+        return pa.table(
+            {"text": words, "image": images, "pixels": pa.array(tensor, pa.list_(pa.float32(), 2))}
+        )
+
+    options = MonitorOptions()
+    reference = reference_of(make_rows(table(0)), options)
+    assert from_plain(Reference, to_plain(reference)) == reference
+    same = drift(reference, count(table(1), reference), options)
+    assert not any(each.has_drifted for each in same)
+    lost = drift(reference, count(table(2, lost=0.5), reference), options)
+    assert {each.name: each.has_drifted for each in lost} == {
+        "image": True,
+        "pixels": True,
+        "text": False,
+    }

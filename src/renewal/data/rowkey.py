@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from renewal.data.tensors import is_opaque
+
 _PERSON = b"renewal-row"
 _DIGEST_BYTES = 16
 
@@ -50,10 +52,10 @@ def row_keys(features: pa.Table) -> list[str]:
     """
     columns = [features.column(name) for name in sorted(features.column_names)]
     numbers = [
-        each for each in columns if not (pa.types.is_string(each.type) or _is_blob(each.type))
+        each for each in columns if not (pa.types.is_string(each.type) or is_opaque(each.type))
     ]
     texts = [each for each in columns if pa.types.is_string(each.type)]
-    blobs = [each for each in columns if _is_blob(each.type)]
+    blobs = [each for each in columns if is_opaque(each.type)]
     fixed = _fixed(numbers, features.num_rows)
     if not texts and not blobs:
         return [_digest(fixed[at].tobytes()) for at in range(len(fixed))]
@@ -91,10 +93,6 @@ def _text(value: str | None) -> bytes:
         return b"\x00"
     encoded = value.encode()
     return b"\x01" + len(encoded).to_bytes(4, "little") + encoded
-
-
-def _is_blob(found: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(found) or pa.types.is_fixed_size_list(found))
 
 
 def _encoded(column: pa.ChunkedArray) -> Iterator[bytes]:

@@ -93,6 +93,17 @@ def is_tensor(found: pa.DataType) -> bool:
     )
 
 
+def is_opaque(found: pa.DataType) -> bool:
+    """Return whether a conformed column holds bytes or tensors, whose values say nothing alone.
+
+    Examples
+    --------
+    >>> is_opaque(pa.binary()), is_opaque(tensor_type((2,))), is_opaque(pa.string())
+    (True, True, False)
+    """
+    return bool(pa.types.is_binary(found) or pa.types.is_fixed_size_list(found))
+
+
 def arrow_tensors(
     values: npt.NDArray[Any], missing: npt.NDArray[np.bool_] | None = None
 ) -> pa.Array:
@@ -231,14 +242,34 @@ def to_tensors(column: pa.ChunkedArray, field: Field, *, who: str) -> pa.Chunked
         return pa.chunked_array([pa.nulls(len(column), wanted)])
     if shape not in (field.shape, (field.n_values,)):
         raise wrong_shape(field, f"shape {shape}", who)
-    flat = pa.array(_float32(values, field.name, who))
-    if column.null_count:
-        held = pa.FixedSizeListArray.from_arrays(flat, field.n_values)
-        # A row number for each row that is there, and a null where none is.
-        there = np.asarray(pc.is_valid(column))
-        places = pa.array(np.cumsum(there) - 1, pa.int64(), mask=~there)
-        return pa.chunked_array([held.take(places)])
-    return pa.chunked_array([pa.FixedSizeListArray.from_arrays(flat, field.n_values)])
+    flat = _float32(values, field.name, who)
+    return pa.chunked_array([placed(flat, np.asarray(pc.is_valid(column)), field.n_values)])
+
+
+def placed(
+    values: npt.NDArray[np.float32], there: npt.NDArray[np.bool_], n_values: int
+) -> pa.FixedSizeListArray:
+    """Return numbers as a tensor column that is null where `there` is false.
+
+    Parameters
+    ----------
+    values : float32 array, shape (n_there * n_values,)
+        Of the rows that are there, one after the other.
+    there : bool array, shape (n_rows,)
+        Which rows are.
+    n_values : int
+        Of one row.
+
+    Examples
+    --------
+    >>> placed(np.ones(2, np.float32), np.array([False, True]), 2).to_pylist()
+    [None, [1.0, 1.0]]
+    """
+    held = pa.FixedSizeListArray.from_arrays(pa.array(values), n_values)
+    if there.all():
+        return held
+    # A row number for each row that is there, and a null where none is.
+    return held.take(pa.array(np.cumsum(there) - 1, pa.int64(), mask=~there))
 
 
 def wrong_shape(field: Field, came: str, who: str) -> Invalid:

@@ -2,7 +2,8 @@
 
 Each leaves the table's columns, kinds and number of rows as they were: integers stay
 integers, and a column that may not be null gets no null. Rows carry one disturbance each of
-those a kind could do, so that one scoring averages over all columns.
+those a kind could do, so that one scoring averages over all columns. Bytes are never touched:
+half an image is no image. Of tensors, only noise makes another one of the same kind.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from renewal.core.spec import Field, Signature
+from renewal.data.tensors import placed
 
 SHARE = 0.1
 FACTOR = 1000
+# Noise of a tensor, in its standard deviations: as much as in a poor photograph.
+TENSOR_NOISE = 0.2
 _INT64 = np.iinfo(np.int64)
 
 
 class Nulls:
     """Lose a tenth of the values of every column that may be null, at random.
+
+    Bytes and tensors are never lost: what a model reads from nothing else has no answer.
 
     Examples
     --------
@@ -36,15 +42,18 @@ class Nulls:
     name = "nulls"
 
     def applies(self, signature: Signature) -> str | None:
-        """Return why not: no column may be null."""
-        return None if any(field.nullable for field in signature.fields) else "no nullable column"
+        """Return why not: no column may be null, or those that may are bytes and tensors."""
+        if any(_may_be_lost(field) for field in signature.fields):
+            return None
+        has_others = any(field.nullable for field in signature.fields)
+        return "no nullable column" + (" but bytes and tensors" if has_others else "")
 
     def perturb(
         self, features: pa.Table, signature: Signature, rng: np.random.Generator
     ) -> pa.Table:
         """Return the rows with more nulls; those that were null stay null."""
         for field in _held(features, signature):
-            if field.nullable:
+            if _may_be_lost(field):
                 lost = rng.random(features.num_rows) < SHARE
                 column = _array(features, field.name)
                 gap = pa.scalar(None, column.type)
@@ -55,7 +64,8 @@ class Nulls:
 class Noise:
     """Shift every float by a normal draw of the column's own standard deviation.
 
-    The deviation is that of the rows at hand. Missing and infinite values stay as they are.
+    The deviation is that of the rows at hand; of a tensor, over all its places, and a fifth of
+    it. Missing and infinite values stay as they are.
 
     Examples
     --------
@@ -72,15 +82,17 @@ class Noise:
     name = "noise"
 
     def applies(self, signature: Signature) -> str | None:
-        """Return why not: no column of floats."""
-        has_float = any(field.kind == "float" for field in signature.fields)
+        """Return why not: no column of floats or tensors."""
+        has_float = any(field.kind in {"float", "tensor"} for field in signature.fields)
         return None if has_float else "no float column"
 
     def perturb(
         self, features: pa.Table, signature: Signature, rng: np.random.Generator
     ) -> pa.Table:
-        """Return the rows with noise on every float column at once."""
+        """Return the rows with noise on every column of floats and tensors at once."""
         for field in _held(features, signature):
+            if field.kind == "tensor":
+                features = _with_noisy_tensors(features, field, rng)
             if field.kind == "float":
                 values = _floats(features, field.name)
                 with np.errstate(over="ignore"):
@@ -214,6 +226,10 @@ def _held(features: pa.Table, signature: Signature) -> tuple[Field, ...]:
     return tuple(field for field in signature.fields if field.name in features.column_names)
 
 
+def _may_be_lost(field: Field) -> bool:
+    return field.nullable and field.kind not in {"bytes", "tensor"}
+
+
 def _numeric(fields: tuple[Field, ...]) -> tuple[Field, ...]:
     return tuple(field for field in fields if field.kind in {"float", "int"})
 
@@ -254,6 +270,16 @@ def _with_floats(features: pa.Table, name: str, values: NDArray[np.float64]) -> 
     column = _array(features, name)
     lost = column.is_null().to_numpy(zero_copy_only=False)
     return _replaced(features, name, pa.array(values, column.type, mask=lost))
+
+
+def _with_noisy_tensors(features: pa.Table, field: Field, rng: np.random.Generator) -> pa.Table:
+    column = _array(features, field.name)
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    spread = np.float32(TENSOR_NOISE * _spread(values.astype(np.float64)))
+    with np.errstate(over="ignore"):
+        moved = values + spread * rng.standard_normal(len(values), np.float32)
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    return _replaced(features, field.name, placed(moved, there, field.n_values))
 
 
 def _with_larger_ints(features: pa.Table, name: str, here: NDArray[np.bool_]) -> pa.Table:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from renewal.core.errors import Invalid
+from renewal.data.tensors import is_opaque
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -123,8 +124,8 @@ def grouping(features: pa.Table, declared: str, *, most: int = 20) -> Grouping:
     Raises
     ------
     Invalid
-        On an unknown column (the nearest is named), bins of a column without numbers, or
-        fewer than 2 bins.
+        On an unknown column (the nearest is named), one of bytes or tensors, bins of a column
+        without numbers, or fewer than 2 bins.
 
     Examples
     --------
@@ -228,6 +229,9 @@ def _check(features: pa.Table, declared: str, name: str, n_bins: int | None) -> 
         near = get_close_matches(name, features.column_names, n=1)
         todo = f"Did you mean {near[0]!r}?" if near else "Name a column of the rows."
         came, needs = f"{name!r} in {declared!r}", "a column of " + ", ".join(features.column_names)
+    elif is_opaque(features.schema.field(name).type):
+        came, needs = f"{declared!r}", "a column of numbers, booleans or texts"
+        todo = "Bytes and tensors have no groups: declare an attribute that tells them apart."
     elif n_bins is not None:
         kind = features.schema.field(name).type
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)

@@ -4,6 +4,10 @@
 
     number      ..., e1) [e1, e2) ... [ek, ...   missing
     category    the most frequent ones   other   unseen   missing
+    opaque      there   -   missing
+
+Bytes and tensors are opaque: only whether they are there is counted. That images or texts
+change their look is seen in the scores and losses of the model that reads them.
 
 Bins that never move make counts exact and mergeable: a window is the sum of its days, a day
 the sum of its workers, with no sketch's error to pay for.
@@ -20,12 +24,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from renewal.core.errors import Invalid
+from renewal.data.tensors import is_opaque
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 # A feature with more categories than this is an identifier: new ones are no news.
 MOST_CATEGORIES = 1000
+# Long texts are no categories, even few: the reference is a small record that is read often.
+_MOST_CHARACTERS = 50_000
+_SHOWN_CHARACTERS = 60
 # Rows compared at once: the chunk stays in the cache while every edge passes over it.
 _CHUNK_ROWS = 1 << 15
 
@@ -39,7 +47,8 @@ class Bins:
     name : str
         The feature.
     kind : {"number", "category"}
-        Text and truth values are categories.
+        Text and truth values are categories; so are bytes and tensors, without any that is
+        known.
     edges : tuple of float, ascending
         Of a number: a bin starts at its edge. Both outer bins are open.
     categories : tuple of str
@@ -61,6 +70,11 @@ class Bins:
         """Return the number of bins, with those of the unusual."""
         return len(self.edges) + 2 if self.kind == "number" else self.n_top + 3
 
+    @property
+    def is_opaque(self) -> bool:
+        """Whether only the presence of a value is counted: of bytes and tensors."""
+        return self.kind == "category" and not self.knows_all and not self.n_top
+
     def label(self, at: int) -> str:
         """Return what falls into a bin, as people say it.
 
@@ -73,7 +87,9 @@ class Bins:
         if at == len(self) - 1:
             return "missing"
         if self.kind == "category":
-            return (*map(repr, self.categories[: self.n_top]), "other", "unseen")[at]
+            shown = [_shown(each) for each in self.categories[: self.n_top]]
+            other = "any value" if self.is_opaque else "other"
+            return (*shown, other, "unseen")[at]
         if not self.edges:
             return "any value"
         if at == 0:
@@ -100,7 +116,7 @@ def bins_of(
     name : str
         The feature.
     column : pyarrow.ChunkedArray
-        Its reference values: number, truth value or text; nulls and NaN are missing.
+        Its reference values; nulls and NaN are missing.
     n_bins : int >= 2
         Bins of a number; most frequent categories.
     chosen_by : pyarrow.ChunkedArray or None, default None
@@ -116,13 +132,15 @@ def bins_of(
     >>> bins_of("x", pa.chunked_array([[3.0, 3.0, 3.0, None]]), 10).edges
     (3.0, 3.0000000000000004)
     """
+    if is_opaque(column.type):
+        return Bins(name, "category", knows_all=False)
     if is_number(column.type, name):
         return Bins(name, "number", edges=_edges(numbers(column), n_bins))
     values = pc.unique(texts(column).drop_null()).to_pylist()
     n_rows = _n_rows(column if chosen_by is None else chosen_by)
     # Ties by name, so that the same rows in another order give the same bins.
     order = sorted(values, key=lambda value: (-n_rows.get(value, 0), value))
-    knows_all = len(values) <= MOST_CATEGORIES
+    knows_all = len(values) <= MOST_CATEGORIES and sum(map(len, values)) <= _MOST_CHARACTERS
     kept = order if knows_all else order[:n_bins]
     return Bins(
         name,
@@ -146,7 +164,10 @@ def count_column(column: pa.ChunkedArray, bins: Bins) -> Ints:
     A number costs one comparison for each edge, about 1 ms a million values and ten edges:
     a tenth of a binary search, since nothing branches. A category costs one hash look-up.
     """
+    if bins.is_opaque:
+        return np.array([len(column) - column.null_count, 0, column.null_count], np.int64)
     if bins.kind == "category":
+        _require_category(column.type, bins.name)
         return _count_categories(texts(column), bins)
     _require_number(column.type, bins.name)
     found = np.zeros(len(bins), np.int64)
@@ -160,6 +181,8 @@ def count_column(column: pa.ChunkedArray, bins: Bins) -> Ints:
 def codes(column: pa.ChunkedArray, bins: Bins) -> Ints:
     """Return the bin of each value, shape (n_rows,)."""
     missing = len(bins) - 1
+    if bins.is_opaque:
+        return np.where(np.asarray(pc.is_null(column)), missing, 0).astype(np.int64)
     if bins.kind == "number":
         values = numbers(column)
         at = np.searchsorted(np.asarray(bins.edges, np.float64), values, side="right")
@@ -189,7 +212,7 @@ def is_number(kind: pa.DataType, name: str) -> bool:
         return False
     raise Invalid(
         "the monitor",
-        needs=f"numbers, truth values or text in the column {name!r}",
+        needs=f"numbers, truth values, text, bytes or tensors in the column {name!r}",
         came=str(kind),
         todo="Pass the features as the model's signature has them.",
     )
@@ -225,6 +248,21 @@ def _require_number(kind: pa.DataType, name: str) -> None:
             came=str(kind),
             todo="Check what changed the type of the column.",
         )
+
+
+def _require_category(kind: pa.DataType, name: str) -> None:
+    if is_opaque(kind):
+        raise Invalid(
+            "the monitor",
+            needs=f"texts in the column {name!r}, as in the reference",
+            came=str(kind),
+            todo="Check what changed the type of the column.",
+        )
+
+
+def _shown(category: str) -> str:
+    short = category[:_SHOWN_CHARACTERS]
+    return repr(category) if short == category else f"{short!r}..."
 
 
 def _count_categories(text: pa.ChunkedArray, bins: Bins) -> Ints:

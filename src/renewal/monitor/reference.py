@@ -80,7 +80,7 @@ def reference_of(rows: Rows, options: MonitorOptions) -> Reference:
     Raises
     ------
     Invalid
-        When there is no row, or a column is neither number, truth value nor text.
+        When there is no row, or a column is of a kind that no signature has.
 
     Notes
     -----
@@ -106,7 +106,8 @@ def _feature(
 ) -> FeatureReference:
     bins = bins_of(name, column, n_bins)
     counted = column
-    if bins.kind == "category" and not (bins.knows_all and len(bins.categories) <= n_bins):
+    is_known = bins.is_opaque or (bins.knows_all and len(bins.categories) <= n_bins)
+    if bins.kind == "category" and not is_known:
         # Categories that are picked for being frequent are less frequent in other rows, so
         # one half of the blocks picks them and the other half says how frequent they are.
         picks = (block_at if n_blocks > 1 else np.arange(block_at.size)) % 2 == 0
