@@ -7,7 +7,7 @@ tape that they share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -81,6 +81,33 @@ def recording(name: str) -> Iterator[Tape]:
             _TAPES[name] = before
 
 
+def birth() -> int:
+    """Return the mark of a new fit: another each time."""
+    return next(_births)
+
+
+def note(name: str, ids: Iterable[float], *, is_fit: bool, born: int) -> None:
+    """Note on a tape, if it runs, what an estimator is shown.
+
+    Parameters
+    ----------
+    name : str
+        Of the tape.
+    ids : iterable of float
+        Numbers of the rows.
+    is_fit : bool
+        Whether it learns from them, or predicts them.
+    born : int
+        The mark of the fit whose parameters answer.
+    """
+    tape = _TAPES.get(name)
+    if tape is None:
+        return
+    (tape.fitted if is_fit else tape.scored).update(map(int, ids))
+    if not is_fit:
+        tape.births.add(born)
+
+
 class _Recording(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """What both recording estimators share; `tape` is a name, so that clones share it."""
 
@@ -88,14 +115,14 @@ class _Recording(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
         self.tape = tape
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803  # scikit-learn's names
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803  # scikit-learn's names
         """Learn from scratch and note the rows; a fit is a new birth."""
-        self.born_ = next(_births)
+        self.born_ = birth()
         self.inner_ = self._fresh()
         self.n_features_in_ = np.shape(X)[1]
         if hasattr(X, "columns"):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.inner_.fit(self._noted(X, "fitted"), np.asarray(y))
+        self.inner_.fit(self._noted(X, "fitted"), np.asarray(y), sample_weight=sample_weight)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:  # noqa: ARG002, N803
@@ -113,11 +140,7 @@ class _Recording(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
     def _noted(self, X: Any, what: str) -> npt.NDArray[np.float64]:  # noqa: N803
         """Note the rows on the tape, if one runs, and return the columns to learn from."""
         values = np.asarray(X, dtype=np.float64)
-        tape = _TAPES.get(self.tape)
-        if tape is not None:
-            getattr(tape, what).update(values[:, 0].astype(int).tolist())
-            if what == "scored":
-                tape.births.add(self.born_)
+        note(self.tape, values[:, 0].tolist(), is_fit=what == "fitted", born=self.born_)
         return values[:, 1:]
 
 

@@ -7,6 +7,9 @@ choose, or have no label are planted. In a test of your own::
     @pytest.mark.parametrize("check", STRATEGY_CHECKS)
     def test_my_strategy(check):
         run_check(check, MyStrategy)
+
+A strategy for other estimators brings updates of its own: see
+`renewal.testing.torch_recording.layered_cases`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
@@ -30,14 +34,22 @@ from renewal.models.load import load_estimator
 from renewal.store.local import LocalStore
 from renewal.testing.recording import Tape, recording
 from renewal.testing.updating import TAPE, Case, cases, make_parent, row_ids, snapshot
-from renewal.update.contract import Made, Parent
+from renewal.update.contract import ALONE, Made, Means, Parent
 from renewal.update.options import parse_options, plain_options, show_options
 
 _SEED = 7
 
 
+Cases = Callable[[], tuple[Case, ...]]
+"""Makes the updates that a strategy is asked for."""
+
+
 def run_check(
-    name: str, strategy: type[Any], *, expected_failures: Mapping[str, str] | None = None
+    name: str,
+    strategy: type[Any],
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    every: Cases = cases,
 ) -> None:
     """Run one check of a strategy; raise AssertionError with a sentence when it fails.
 
@@ -50,6 +62,8 @@ def run_check(
     expected_failures : mapping of str to str or None
         Checks that it cannot hold to, each with the reason. An excuse that is no longer
         needed fails.
+    every : callable
+        Makes the updates; those that are not possible are passed over.
 
     Raises
     ------
@@ -58,7 +72,7 @@ def run_check(
     """
     reason = (expected_failures or {}).get(name)
     try:
-        STRATEGY_CHECKS[name](strategy)
+        STRATEGY_CHECKS[name](strategy, every)
     except AssertionError:
         if reason is None:
             raise
@@ -66,7 +80,7 @@ def run_check(
     assert reason is None, f"{name} passes: drop the stale excuse {reason!r}"
 
 
-def check_declares_itself(strategy: type[Any]) -> None:
+def check_declares_itself(strategy: type[Any], _every: Cases = cases) -> None:
     """Demand a name, options that are a frozen dataclass with defaults, and a flag."""
     assert isinstance(strategy.name, str), "name is the name of the entry point"
     assert strategy.name, "name is the name of the entry point"
@@ -84,7 +98,7 @@ def check_declares_itself(strategy: type[Any]) -> None:
     assert strategy().__dict__ == {}, "a strategy keeps no state: a killed step is done again"
 
 
-def check_options_are_plain(strategy: type[Any]) -> None:
+def check_options_are_plain(strategy: type[Any], _every: Cases = cases) -> None:
     """Demand options that survive being written into a recipe and into a manifest."""
     default = strategy.Options()
     assert parse_options(strategy.Options, show_options(default), who="the suite") == default
@@ -92,14 +106,16 @@ def check_options_are_plain(strategy: type[Any]) -> None:
         assert isinstance(value, str | int | float | bool | None), f"option {name} is no JSON value"
 
 
-def check_is_possible_somewhere(strategy: type[Any]) -> None:
+def check_is_possible_somewhere(strategy: type[Any], every: Cases = cases) -> None:
     """Demand one candidate: where nothing is possible every other check would pass."""
-    assert any(True for _ in _made(strategy)), "it makes no candidate of any parent of the suite"
+    assert any(True for _ in _made(strategy, every)), (
+        "it makes no candidate of any parent of the suite"
+    )
 
 
-def check_says_why_not(strategy: type[Any]) -> None:
+def check_says_why_not(strategy: type[Any], every: Cases = cases) -> None:
     """Demand a reason in words where no candidate is possible, and that `make` refuses too."""
-    for case in cases():
+    for case in every():
         reasons = [strategy().why_not(case.parent), strategy().why_not(case.parent, case.rows)]
         if reasons == [None, None]:
             continue
@@ -110,18 +126,22 @@ def check_says_why_not(strategy: type[Any]) -> None:
         assert refused is not None, f"{case.label}: make goes on where why_not says {reasons[1]!r}"
 
 
-def check_uses_only_rows_it_may(strategy: type[Any]) -> None:
-    """Refuse the use of any row that judges or chooses, or that has no label."""
-    for case, _, tape in _made(strategy):
-        stray = sorted(tape.shown - case.allowed_ids)
+def check_uses_only_rows_it_may(strategy: type[Any], every: Cases = cases) -> None:
+    """Refuse a fit of any row that judges or chooses, or has no label, and a look at the first."""
+    for case, _, tape in _made(strategy, every):
+        chosen_on = sorted(tape.fitted & case.choosing_ids)
+        assert not chosen_on, (
+            f"{case.label}: it fitted {len(chosen_on)} validation rows, such as {chosen_on[:5]}"
+        )
+        stray = sorted(tape.shown - case.allowed_ids - case.choosing_ids)
         assert not stray, f"{case.label}: it used {len(stray)} rows it may not, such as {stray[:5]}"
         assert tape.shown, f"{case.label}: the candidate was made without looking at a row"
 
 
-def check_remembers_every_row(strategy: type[Any]) -> None:
+def check_remembers_every_row(strategy: type[Any], every: Cases = cases) -> None:
     """Demand every used row in the key set: one that is missing there may judge the candidate."""
-    for case, made, tape in _made(strategy):
-        used = _rows_of(case, tape.shown)
+    for case, made, tape in _made(strategy, every):
+        used = _rows_of(case, tape.shown - case.choosing_ids)
         lost = int(np.sum(~np.isin(used.key_hash, made.keyset.keys)))
         assert lost == 0, f"{case.label}: {lost} of {len(used)} used rows are not in the key set"
         strangers = int(np.sum(~np.isin(used.group_hash, made.keyset.groups)))
@@ -133,9 +153,9 @@ def check_remembers_every_row(strategy: type[Any]) -> None:
         assert made.trained_until_us >= newest_us, f"{case.label}: it used newer rows than it says"
 
 
-def check_remembers_its_ancestors(strategy: type[Any]) -> None:
+def check_remembers_its_ancestors(strategy: type[Any], every: Cases = cases) -> None:
     """Demand the parent's training rows, too, where the parent's parameters answer."""
-    for case, made, _ in _made(strategy):
+    for case, made, _ in _made(strategy, every):
         lives_on = _birth(case.parent.estimator, case) in _births(made.estimator, case)
         assert made.parent_is_ancestor or not lives_on, (
             f"{case.label}: the parent's parameters answer, and parent_is_ancestor is False"
@@ -150,22 +170,27 @@ def check_remembers_its_ancestors(strategy: type[Any]) -> None:
             assert np.isin(known.groups, made.keyset.groups).all(), f"{case.label}: groups too"
 
 
-def check_leaves_its_inputs_alone(strategy: type[Any]) -> None:
+def check_leaves_its_inputs_alone(strategy: type[Any], every: Cases = cases) -> None:
     """Refuse a change of the parent, which serves meanwhile, or of the rows."""
-    for case in cases():
+    for case in every():
         before = _scores(case.parent, case.parent.estimator, case.everything)
         rows_before = _fingerprint(case.rows)
-        if _make(strategy, case.parent, case.rows) is None:
+        chosen_before = None if case.validation is None else _fingerprint(case.validation)
+        if _make_of(strategy, case) is None:
             continue
         after = _scores(case.parent, case.parent.estimator, case.everything)
         assert np.array_equal(before, after), f"{case.label}: the parent predicts something else"
         assert _fingerprint(case.rows) == rows_before, f"{case.label}: the rows were changed"
+        if case.validation is not None:
+            assert _fingerprint(case.validation) == chosen_before, (
+                f"{case.label}: the validation rows were changed"
+            )
 
 
-def check_same_again(strategy: type[Any]) -> None:
+def check_same_again(strategy: type[Any], every: Cases = cases) -> None:
     """Demand the same candidate, bit for bit, of the same parent, rows, options and seed."""
-    for case in cases():
-        first, second = (_make(strategy, case.parent, case.rows) for _ in range(2))
+    for case in every():
+        first, second = (_make_of(strategy, case) for _ in range(2))
         if first is None or second is None:
             assert first is second, f"{case.label}: possible once and not the other time"
             continue
@@ -177,9 +202,9 @@ def check_same_again(strategy: type[Any]) -> None:
         assert first.options == second.options, f"{case.label}: options differ"
 
 
-def check_names_numbers_when_rows_do_not_do(strategy: type[Any]) -> None:
+def check_names_numbers_when_rows_do_not_do(strategy: type[Any], every: Cases = cases) -> None:
     """Demand that no rows, no labels and one class are refused, and the numbers named."""
-    for case in cases():
+    for case in every():
         if strategy().why_not(case.parent, case.rows) is not None:
             continue
         for what, rows in _hopeless(case):
@@ -191,12 +216,11 @@ def check_names_numbers_when_rows_do_not_do(strategy: type[Any]) -> None:
             assert any(map(str.isdigit, str(error))), f"{case.label}, {what}: no number in {error}"
 
 
-def check_can_be_stored(strategy: type[Any]) -> None:
+def check_can_be_stored(strategy: type[Any], every: Cases = cases) -> None:
     """Demand candidates of shipped estimators that predict the same after they were stored."""
     n_made = 0
-    for task, estimator in (("binary", SGDClassifier(loss="log_loss")), ("regression", Ridge())):
-        rows = snapshot("timed", task)
-        parent = make_parent(estimator, task, rows.take(np.arange(400)))
+    for parent, rows, trust in _storable(every):
+        task = parent.task.name
         made = _make(strategy, parent, rows)
         if made is None:
             continue
@@ -210,15 +234,26 @@ def check_can_be_stored(strategy: type[Any]) -> None:
             manifest = dataclasses.replace(
                 parent.version.manifest, artifact=put.artifact, parts=put.parts
             )
-            again = load_estimator(manifest, store)
+            again = load_estimator(manifest, store, trust)
         same = np.array_equal(_scores(parent, made.estimator, rows), _scores(parent, again, rows))
         assert same, f"{task}: it predicts something else after it was stored"
         keys = KeySet.from_bytes(made.keyset.to_bytes())
         assert len(keys) == len(made.keyset), f"{task}: the key set does not survive"
-    assert n_made > 0, "neither a linear classifier nor a ridge regression is possible"
+    assert n_made > 0, "no candidate of any estimator that can be stored is possible"
 
 
-STRATEGY_CHECKS: Mapping[str, Callable[[type[Any]], None]] = MappingProxyType(
+def _storable(every: Cases) -> Iterator[tuple[Parent, Rows, tuple[str, ...]]]:
+    """Yield parents that can be stored, with rows, and the classes that loading them trusts."""
+    if every is not cases:
+        for case in every():
+            yield case.parent, case.rows, case.trust
+        return
+    for task, estimator in (("binary", SGDClassifier(loss="log_loss")), ("regression", Ridge())):
+        rows = snapshot("timed", task)
+        yield make_parent(estimator, task, rows.take(np.arange(400))), rows, ()
+
+
+STRATEGY_CHECKS: Mapping[str, Callable[[type[Any], Cases], None]] = MappingProxyType(
     {
         check.__name__.removeprefix("check_"): check
         for check in (
@@ -239,19 +274,26 @@ STRATEGY_CHECKS: Mapping[str, Callable[[type[Any]], None]] = MappingProxyType(
 """The checks by name; see `run_check`."""
 
 
-def _make(strategy: type[Any], parent: Parent, rows: Rows) -> Made | None:
+def _make(strategy: type[Any], parent: Parent, rows: Rows, means: Means = ALONE) -> Made | None:
     """Make a candidate with the default options; None where it is not possible."""
     if strategy().why_not(parent, rows) is not None:
         return None
-    made: Made = strategy().make(parent, rows, strategy.Options(), _SEED)
+    made: Made = strategy().make(parent, rows, strategy.Options(), _SEED, means)
     return made
 
 
-def _made(strategy: type[Any]) -> Iterator[tuple[Case, Made, Tape]]:
+def _make_of(strategy: type[Any], case: Case) -> Made | None:
+    """Make the candidate of a case, with its validation rows and an empty folder at hand."""
+    with TemporaryDirectory() as scratch:
+        means = Means(validation=case.validation, scratch=Path(scratch))
+        return _make(strategy, case.parent, case.rows, means)
+
+
+def _made(strategy: type[Any], every: Cases) -> Iterator[tuple[Case, Made, Tape]]:
     """Make a candidate of every case that allows it, with a tape running."""
-    for case in cases():
+    for case in every():
         with recording(TAPE) as tape:
-            made = _make(strategy, case.parent, case.rows)
+            made = _make_of(strategy, case)
         if made is not None:
             yield case, made, tape
 

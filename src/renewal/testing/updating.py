@@ -27,7 +27,7 @@ from renewal.testing.recording import (
     RecordingRegressor,
 )
 from renewal.update.contract import Parent
-from renewal.update.stretches import training_rows
+from renewal.update.stretches import selection_rows, training_rows
 
 DAY_US = 86_400_000_000
 SALT = b"a suite's salt"
@@ -60,18 +60,29 @@ class Case:
         All rows of the snapshot: some are to judge, some to choose, some have no label.
     rows : Rows
         Those that may be fitted, by `renewal.update.stretches.training_rows`; what a strategy gets.
+    validation : Rows or None, default None
+        On which it may choose, and which it may not fit; none where they are fitted.
+    trust : tuple of str, default ()
+        Own classes that loading such a parent needs leave for.
     """
 
     label: str
     parent: Parent
     everything: Rows
     rows: Rows
+    validation: Rows | None = None
+    trust: tuple[str, ...] = ()
 
     @property
     def allowed_ids(self) -> set[int]:
         """Ids of the rows that a fit may use: before the cut or of role train, with a label."""
         may = self.rows.has_label
         return {int(row_id) for row_id in row_ids(self.rows)[may]}
+
+    @property
+    def choosing_ids(self) -> set[int]:
+        """Ids of the rows that may be scored to choose, and fitted never."""
+        return set() if self.validation is None else set(row_ids(self.validation).tolist())
 
 
 def cases() -> tuple[Case, ...]:
@@ -83,14 +94,34 @@ def cases() -> tuple[Case, ...]:
     timed, timeless = snapshot("timed", "binary"), snapshot("timeless", "binary")
     values = snapshot("timed", "regression")
     classifier = RecordingClassifier(tape=TAPE)
-    before_choosing = timedelta(days=7)
     return (
         _case("timed", classifier, timed, _WINDOW),
-        _case("timed, in the race", classifier, timed, _WINDOW, before_choosing),
-        _case("timeless", classifier, timeless, None),
+        *racing(classifier, timed, timeless),
         _case("timed values", RecordingRegressor(tape=TAPE), values, _WINDOW),
         _case("no partial_fit", FixedClassifier(tape=TAPE), timed, _WINDOW),
         _unknown(_case("unknown training", classifier, timed, _WINDOW)),
+    )
+
+
+def racing(
+    estimator: Any, timed: Rows, timeless: Rows, trust: tuple[str, ...] = ()
+) -> tuple[Case, ...]:
+    """Return two updates that choose on rows of their own: of timed and of timeless data.
+
+    Parameters
+    ----------
+    estimator : object
+        Unfitted; it notes on the tape `TAPE`.
+    timed, timeless : Rows
+        Of `snapshot`.
+    trust : tuple of str, default ()
+        Own classes that loading it needs leave for.
+    """
+    return (
+        replace(
+            _case("timed, in the race", estimator, timed, _WINDOW, timedelta(days=7)), trust=trust
+        ),
+        replace(_case("timeless", estimator, timeless, None), trust=trust),
     )
 
 
@@ -187,13 +218,18 @@ def _case(
     before: timedelta | None = None,
 ) -> Case:
     rows = training_rows(everything, window, salt=SALT, before=before)
+    validation = None
+    if window is None:
+        validation = selection_rows(everything, None, salt=SALT)
+    elif before is not None:
+        validation = selection_rows(everything, window, salt=SALT, length=before)
     # Whole groups: the first third of them.
     third = np.arange(len(everything)) < len(everything) // 3 // 4 * 4
     if window is None:
         third &= role_of(everything.group_hash, SALT) == TRAIN
     task = "regression" if isinstance(estimator, RecordingRegressor) else "binary"
     parent = make_parent(estimator, task, everything.take(third))
-    return Case(label, parent, everything, rows)
+    return Case(label, parent, everything, rows, validation)
 
 
 def _unknown(case: Case) -> Case:

@@ -20,7 +20,7 @@ from renewal.update.contract import Means, Parent
 from renewal.update.seeds import divided_seed
 from renewal.update.space_text import parse_space
 from renewal.update.trials import by_engine, here, pack
-from renewal.update.tuning import Bench, Evaluate, Plan, Study, Tuner, shares_of
+from renewal.update.tuning import Bench, Evaluate, Plan, Tuner, shares_of
 
 TUNER = "optuna"
 
@@ -87,8 +87,12 @@ def chosen_params(
     trials: int,
     seed: int,
     who: str,
-) -> Study:
-    """Return a study of the champion's recipe: its best parameters lose least on validation.
+) -> dict[str, Any]:
+    """Return what a study of the champion's recipe found, as facts of a version.
+
+    ``best`` are the parameters that lose least on the validation rows, empty for the recipe
+    as it is. What an earlier study of this update found is taken over where there are no
+    validation rows any more, or where it was this very study; else the new one starts from it.
 
     Parameters
     ----------
@@ -97,7 +101,7 @@ def chosen_params(
     fit : Weighed
         Rows that trials learn from; none of them a validation row.
     means : Means
-        Holds the validation rows, and where trials run.
+        Holds the validation rows, where trials run, and what was found before.
     allowance : Allowance
         Of time.
     space : mapping of str to Dimension
@@ -114,16 +118,23 @@ def chosen_params(
     Invalid
         Without validation rows that have labels, and when nothing at all could be fitted.
     """
+    found = means.found.get("tuning")
+    if found is not None and means.validation is None:
+        return dict(found)
     bench = _bench(parent, fit, means, seed, who)
     shares = shares_of(len(fit.rows))
-    last = parent.version.facts.get("tuning")
+    current = parent.adapter.params(parent.estimator)
+    name = _name(fit, bench, (sorted(space.items()), sorted(current.items()), shares, seed))
+    if found is not None and found["study"] == name:
+        return dict(found)
+    last = found or parent.version.facts.get("tuning")
     plan = Plan(
-        name=_name(fit, bench, space, shares, seed),
+        name=name,
         space=space,
         trials=trials,
         seed=divided_seed(seed, "study"),
         shares=shares,
-        current=parent.adapter.params(parent.estimator),
+        current=current,
         first=last.get("best") if isinstance(last, Mapping) else None,
         abreast=1 if means.engine is None else means.engine.n_slots,
         journal=None if means.scratch is None else means.scratch / "study.log",
@@ -137,11 +148,20 @@ def chosen_params(
             came=f"{study.n_trials + 1} that raised, the first {study.why_failed}",
             todo="Correct the recipe, the rows or the search space.",
         )
-    return study
+    return {
+        "study": name,
+        "best": dict(study.best),
+        "loss": study.loss,
+        "loss_as_it_is": study.loss_as_it_is,
+        "trials": study.n_trials,
+        "pruned": study.n_pruned,
+        "failed": study.n_failed,
+        "is_cut_short": study.is_cut_short,
+    }
 
 
 def _bench(parent: Parent, fit: Weighed, means: Means, seed: int, who: str) -> Bench:
-    watched = None if means.validation is None else means.validation
+    watched = means.validation
     if watched is not None:
         watched = watched.labelled() if watched.label is not None else None
     if watched is None or len(watched) == 0:
@@ -176,24 +196,10 @@ def _evaluate(bench: Bench, parent: Parent, means: Means, allowance: Allowance) 
     return by_engine(packed, allowance, means.engine, store)
 
 
-def _name(fit: Weighed, bench: Bench, space: Space, shares: tuple[float, ...], seed: int) -> str:
+def _name(fit: Weighed, bench: Bench, besides: object) -> str:
     """Return a name that a study of anything else does not have."""
-    digest = blake2b(digest_size=16)
-    digest.update(repr((sorted(space.items()), shares, seed)).encode())
+    digest = blake2b(repr(besides).encode(), digest_size=16)
     digest.update(fit.rows.key_hash.tobytes())
     digest.update(repr(bench.watched_labels.tolist()).encode())
     digest.update(b"" if fit.weights is None else fit.weights.tobytes())
     return digest.hexdigest()
-
-
-def study_facts(study: Study) -> dict[str, Any]:
-    """Return a study as facts of a version; ``best`` is what the next one starts from."""
-    return {
-        "best": dict(study.best),
-        "loss": study.loss,
-        "loss_as_it_is": study.loss_as_it_is,
-        "trials": study.n_trials,
-        "pruned": study.n_pruned,
-        "failed": study.n_failed,
-        "is_cut_short": study.is_cut_short,
-    }

@@ -21,7 +21,7 @@ from renewal.models.score_map_fit import fit_score_map
 from renewal.models.score_map_weights import Costs
 from renewal.models.task import Classes
 from renewal.update.allowance import Allowance, demand_time
-from renewal.update.choosing import Weighed, chosen_params, space_for, study_facts
+from renewal.update.choosing import Weighed, chosen_params, space_for
 from renewal.update.contract import ALONE, Made, Means, Parent
 from renewal.update.crossfit import N_FOLDS, out_of_fold
 from renewal.update.eligible import (
@@ -229,22 +229,19 @@ def _chosen(
     """Return the recipe that is fitted, and what is worth knowing about its choice."""
     if options.trials == 0:
         return parent.estimator, {}
-    facts = means.found.get("tuning")
-    if facts is None:
-        study = chosen_params(
-            parent,
-            fit,
-            means,
-            allowance,
-            space=space_for(parent, options.space, who=Retrain.name),
-            trials=options.trials,
-            seed=seed,
-            who=Retrain.name,
-        )
-        facts = study_facts(study)
+    facts = chosen_params(
+        parent,
+        fit,
+        means,
+        allowance,
+        space=space_for(parent, options.space, who=Retrain.name),
+        trials=options.trials,
+        seed=seed,
+        who=Retrain.name,
+    )
     best = facts["best"]
     recipe = parent.adapter.with_params(parent.estimator, best) if best else parent.estimator
-    return recipe, {"tuning": dict(facts)}
+    return recipe, {"tuning": facts}
 
 
 def _calibrated(
