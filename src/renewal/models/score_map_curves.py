@@ -98,8 +98,9 @@ class Sigmoid:
     def apply(self, scores: Scores) -> Scores:
         """Return probabilities, float64 of shape (n_rows, n_classes)."""
         if self.exclusive and len(self.slopes) == 1:
-            line = self.slopes[0] * log_odds(scores[:, 1]) + self.offsets[0]
-            return np.column_stack([_expit(-line), _expit(line)])
+            line = self.slopes[0] * log_odds(scores[:, 1:]) + self.offsets[0]
+            # Not one less the other: a chance of 1e-12 keeps its digits on both sides.
+            return _expit(np.concatenate([-line, line], axis=1))
         found = _expit(np.array(self.slopes) * log_odds(scores) + np.array(self.offsets))
         return shares(found) if self.exclusive else found
 
@@ -140,8 +141,8 @@ class Isotonic:
     def apply(self, scores: Scores) -> Scores:
         """Return probabilities, float64 of shape (n_rows, n_classes)."""
         if self.exclusive and len(self.points) == 1:
-            found = np.interp(scores[:, 1], *self._curves[0])
-            return np.column_stack([1.0 - found, found])
+            found = np.interp(scores[:, 1:], *self._curves[0])
+            return np.concatenate([1.0 - found, found], axis=1)
         columns = [np.interp(scores[:, at], *each) for at, each in enumerate(self._curves)]
         return shares(np.column_stack(columns)) if self.exclusive else np.column_stack(columns)
 
@@ -179,8 +180,9 @@ def shares(found: Scores, otherwise: Scores | None = None) -> Scores:
 
 
 def _expit(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Beyond 700 the exponential overflows, and the answer is 0 to the last bit but 300.
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(line, -700.0, 700.0))))
+    # Where the exponential overflows, the answer is 0.
+    with np.errstate(over="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(-line)))
 
 
 def _width(n_curves: int, *, exclusive: bool) -> int:
