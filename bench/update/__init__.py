@@ -1,0 +1,1 @@
+"""What updates cost, and what they are worth."""
