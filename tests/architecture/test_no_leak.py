@@ -133,7 +133,7 @@ def test_a_planted_leak_is_never_judged(updated: Updated, monkeypatch: pytest.Mo
     def every_row(rows: Rows, *_: object, **__: object) -> Rows:
         return rows
 
-    monkeypatch.setattr("renewal.loop.update.training_rows", every_row)
+    monkeypatch.setattr("renewal.update.desk.training_rows", every_row)
     _, update, model, _ = updated(["retrain"], time="at", label_delay="1d")
     verdict = update.verdict
     assert (verdict.outcome, verdict.n_rows, verdict.n_blocks) == ("undecided", 0, 0)

@@ -24,7 +24,7 @@ class Swept:
     versions : tuple of str
         Short names of the versions whose bytes are gone.
     n_bytes : int
-        Of their artifacts, as they were registered.
+        Of the artifacts that went; a recalibrated version shares its parent's, which stays.
     """
 
     versions: tuple[str, ...]
@@ -65,10 +65,10 @@ def sweep_losers(shop: Workshop, older: timedelta) -> Swept:
             if each.facts.get("raced") and each.created_at <= before and each.id not in named
         ]
         needed = _needed(shop, losers)
-        gone = [each for each in losers if _delete(shop, each, needed)]
-        swept = Swept(
-            tuple(each.name for each in gone), sum(each.manifest.artifact_bytes for each in gone)
-        )
+        freed = [(each, _delete(shop, each, needed)) for each in losers]
+        gone = [each for each, found in freed if found is not None]
+        n_bytes = sum(found for _, found in freed if found is not None)
+        swept = Swept(tuple(each.name for each in gone), n_bytes)
         if gone:
             why = f"{len(gone)} lost their race more than {older.days} days ago"
             details = {"versions": [each.id for each in gone], "n_bytes": swept.n_bytes}
@@ -100,9 +100,15 @@ def _needed(shop: Workshop, losers: list[Version]) -> Counter[str]:
     return needed
 
 
-def _delete(shop: Workshop, version: Version, needed: Counter[str]) -> bool:
-    """Delete what only this version needs; say whether its own bytes were there."""
-    digests = (version.manifest.artifact, *version.manifest.parts.values())
-    deleted = [shop.store.delete(each) for each in digests if needed[each] == 0]
+def _delete(shop: Workshop, version: Version, needed: Counter[str]) -> int | None:
+    """Delete what only this version needs; return the bytes of its artifact if it was there.
+
+    None: nothing of it was there, so it has been swept before.
+    """
+    manifest = version.manifest
+    alone = [each for each in (manifest.artifact, *manifest.parts.values()) if not needed[each]]
+    deleted = {each for each in alone if shop.store.delete(each)}
     shop.feed.release(version.id)
-    return any(deleted)
+    if not deleted:
+        return None
+    return manifest.artifact_bytes if manifest.artifact in deleted else 0

@@ -250,8 +250,7 @@ class _Course:
             while waiting and len(group) < self._n_slots:
                 starter = waiting.pop(0)
                 if not self._is_too_dear(starter, share, n_beside=len(group)):
-                    left_s = self._budget.left_s(self._spent_s)
-                    group.append((starter, Heat(starter.label, share, left_s)))
+                    group.append((starter, self._heat(starter.label, share)))
             results = self._run([heat for _, heat in group]) if group else ()
             for (starter, heat), result in zip(group, results, strict=True):
                 self._note(heat, result)
@@ -278,12 +277,17 @@ class _Course:
             reason=reason,
         )
 
+    def _heat(self, label: str, share: float) -> Heat:
+        """Return a heat; only a fit is limited, since scoring alone is the yardstick of all."""
+        left_s = self._budget.left_s(self._spent_s) if _is_fitted(label) else math.inf
+        return Heat(label, share, left_s)
+
     def _leave(self, starter: Starter, reason: str) -> None:
         self.close(starter, "behind", reason)
 
     def _is_too_dear(self, starter: Starter, share: float, *, n_beside: int) -> bool:
         """Whether the budget ends before a heat would; then it is noted as skipped."""
-        if starter.label == KEEP or starter.label.startswith(FORMER):
+        if not _is_fitted(starter.label):
             return False
         left_s = self._budget.left_s(self._spent_s)
         trials = self._budget.trials
@@ -306,7 +310,7 @@ class _Course:
 
     def _note(self, heat: Heat, result: Result) -> None:
         label, entry, had = heat.label, result.entry, self._entries.get(heat.label)
-        if label != KEEP and not label.startswith(FORMER) and entry.outcome != "not_possible":
+        if _is_fitted(label) and entry.outcome != "not_possible":
             self._n_trials += 1
         self._spent_s += entry.seconds
         if had is not None:
@@ -343,6 +347,10 @@ class _Course:
             return False
         self._leave(starter, f"its best case is {-best_case:.3g} worse than {leader}: cannot pay")
         return True
+
+
+def _is_fitted(label: str) -> bool:
+    return label != KEEP and not label.startswith(FORMER)
 
 
 def _is_beaten(mine: Entry, entries: Sequence[Entry]) -> bool:
