@@ -1,0 +1,238 @@
+"""The adapter of ONNX: graphs that came from elsewhere, to be recalibrated and compressed.
+
+References
+----------
+.. [1] https://onnx.ai/onnx/intro/concepts.html
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pyarrow as pa
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    NotImplemented as Unsupported,
+)
+
+from renewal.core.errors import Invalid
+from renewal.core.spec import Signature
+from renewal.models.contract import Capabilities, Way, Weights
+from renewal.models.labels import Labels
+from renewal.models.onnx_feed import feed_of, output_of, scores_of
+from renewal.models.onnx_model import OnnxModel
+from renewal.models.space import Space
+from renewal.models.task import Classes, Scores
+
+_MAGIC = b"renewal.onnx.1\n"
+_NO_RECIPE = "a graph came without the recipe and the weights' optimizer: it can only predict"
+
+
+class OnnxAdapter:
+    """Predicts with graphs of any framework; their weights stay as they are.
+
+    This is how models of TensorFlow and Keras come in (``model.export("m.onnx",
+    format="onnx")``, or the package tf2onnx), and whatever else writes ONNX: build an
+    `OnnxModel` with `OnnxModel.read` and register it. A graph has no recipe, so it is
+    recalibrated and compressed, and neither fitted nor trained on; to retrain it, register a
+    recipe of another framework as its successor.
+
+    Notes
+    -----
+    Classical models that Renewal fits are also *compiled* to ONNX for serving; that is
+    `renewal.models.onnx`, and not this.
+
+    Examples
+    --------
+    >>> from onnx import TensorProto, helper
+    >>> one = helper.make_tensor_value_info("x", TensorProto.DOUBLE, [None, 2])
+    >>> two = helper.make_tensor_value_info("p", TensorProto.DOUBLE, [None, 2])
+    >>> graph = helper.make_graph([helper.make_node("Softmax", ["x"], ["p"])], "g", [one], [two])
+    >>> opsets = [helper.make_opsetid("", 17)]
+    >>> proto = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    >>> model = OnnxModel.read(proto, classes=("early", "late"))
+    >>> rows = pa.table({"a": [0.0, 1.0], "b": [0.0, 0.0]})
+    >>> OnnxAdapter().predict(model, rows).round(2).tolist()
+    [[0.5, 0.5], [0.73, 0.27]]
+    """
+
+    name: str = "onnx"
+    reads_forward: tuple[str, ...] = ("onnxruntime",)
+
+    def accepts(self, estimator: Any) -> bool:
+        """Say whether `estimator` is an `OnnxModel` or an `onnx.ModelProto`."""
+        return isinstance(estimator, OnnxModel | onnx.ModelProto)
+
+    def capabilities(self, estimator: Any) -> Capabilities:  # noqa: ARG002  # the same for all
+        """Say that a graph only predicts."""
+        missing = ("partial_fit", "continue", "new_classes", "layers", "refit")
+        return Capabilities(
+            can_partial_fit=False, can_refit=False, why_not=dict.fromkeys(missing, _NO_RECIPE)
+        )
+
+    def fit(
+        self,
+        estimator: Any,  # noqa: ARG002  # part of the contract
+        features: pa.Table,  # noqa: ARG002  # part of the contract
+        labels: Labels,  # noqa: ARG002  # part of the contract
+        *,
+        names: bool = True,  # noqa: ARG002  # part of the contract
+        seed: int | None = None,  # noqa: ARG002  # part of the contract
+        weights: Weights | None = None,  # noqa: ARG002  # part of the contract
+    ) -> OnnxModel:
+        """Refuse: there is no recipe."""
+        raise _impossible("OnnxAdapter.fit")
+
+    def partial_fit(
+        self,
+        estimator: Any,  # noqa: ARG002  # part of the contract
+        features: pa.Table,  # noqa: ARG002  # part of the contract
+        labels: Labels,  # noqa: ARG002  # part of the contract
+        *,
+        seed: int | None = None,  # noqa: ARG002  # part of the contract
+    ) -> OnnxModel:
+        """Refuse: a graph only predicts."""
+        raise _impossible("OnnxAdapter.partial_fit")
+
+    def continue_fit(
+        self,
+        estimator: Any,  # noqa: ARG002  # part of the contract
+        features: pa.Table,  # noqa: ARG002  # part of the contract
+        labels: Labels,  # noqa: ARG002  # part of the contract
+        *,
+        way: Way,  # noqa: ARG002  # part of the contract
+        rounds: int = 10,  # noqa: ARG002  # part of the contract
+        decay: float = 0.9,  # noqa: ARG002  # part of the contract
+        seed: int | None = None,  # noqa: ARG002  # part of the contract
+    ) -> OnnxModel:
+        """Refuse: a graph only predicts."""
+        raise _impossible("OnnxAdapter.continue_fit")
+
+    def params(self, estimator: Any) -> Mapping[str, Any]:  # noqa: ARG002  # it has none
+        """Return nothing: there is no recipe."""
+        return {}
+
+    def with_params(self, estimator: Any, params: Mapping[str, Any]) -> Any:  # noqa: ARG002  # part of the contract
+        """Refuse: there is no recipe."""
+        raise _impossible("OnnxAdapter.with_params")
+
+    def search_space(self, estimator: Any) -> Space:  # noqa: ARG002  # it has none
+        """Return nothing: there is no recipe."""
+        return {}
+
+    def predict(self, estimator: Any, features: pa.Table) -> Scores:
+        """Return probabilities of shape (n_rows, n_classes), or values of shape (n_rows, 1).
+
+        Parameters
+        ----------
+        estimator : OnnxModel
+            The graph.
+        features : pyarrow.Table
+            The columns in the order of the signature; see `onnx_feed.feed_of`.
+
+        Raises
+        ------
+        Invalid
+            When an input has no column, the graph does not take the rows, or what it answers
+            are no probabilities.
+        """
+        model = _model(estimator)
+        if features.num_rows == 0:
+            return np.empty((0, len(model.classes) or 1))
+        feed = feed_of(model, features)
+        try:
+            (found,) = model.session.run([output_of(model)], feed)
+        except (Fail, InvalidArgument, Unsupported, RuntimeException) as error:
+            raise Invalid(
+                "OnnxAdapter.predict",
+                needs="rows that the graph takes",
+                came=f"{type(error).__name__}: {error}",
+                todo="Compare them with its inputs; its number of rows must be free.",
+            ) from error
+        scores = scores_of(model, found, features.num_rows)
+        order = sorted(range(len(model.classes)), key=model.classes.__getitem__)
+        return np.ascontiguousarray(scores[:, order]) if order else scores
+
+    def classes(self, estimator: Any) -> Classes:
+        """Return what the columns of the scores mean, sorted; empty for a regression."""
+        return tuple(sorted(_model(estimator).classes))
+
+    def dump(self, estimator: Any) -> bytes:
+        """Return the graph, with a line before it that says how to read its answer."""
+        model = _model(estimator)
+        header = {
+            "classes": list(model.classes),
+            "output": model.output,
+            "is_logits": model.is_logits,
+            "threads": model.threads,
+            "n_bytes": len(model.graph),
+        }
+        return _MAGIC + json.dumps(header).encode() + b"\n" + model.graph
+
+    def load(self, data: bytes, trust: tuple[str, ...] = ()) -> OnnxModel:  # noqa: ARG002  # a graph names no types
+        """Return the model in `data`; a graph holds operators and numbers, and no code.
+
+        Raises
+        ------
+        Invalid
+            On bytes of another format, damaged ones, or weights in other files.
+        """
+        if not data.startswith(_MAGIC):
+            raise _damaged(f"{len(data):,} bytes of another format")
+        line, _, graph = data[len(_MAGIC) :].partition(b"\n")
+        try:
+            header = json.loads(line)
+            n_bytes = header.pop("n_bytes")
+            header["classes"] = tuple(header["classes"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(f"{type(error).__name__}: {error}") from error
+        if n_bytes != len(graph):
+            raise _damaged(f"{len(graph):,} of {n_bytes:,} bytes")
+        return OnnxModel(graph, **header)
+
+    def ready(self, estimator: Any, signature: Signature) -> Any:  # noqa: ARG002  # part of the contract
+        """Return the model with its session open, so that no request waits for it."""
+        model = _model(estimator)
+        output_of(model)
+        return model
+
+    def environment(self) -> dict[str, str]:
+        """Return the versions of Python and of the libraries that the bytes need."""
+        return {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+        }
+
+
+def _model(estimator: Any) -> OnnxModel:
+    return estimator if isinstance(estimator, OnnxModel) else OnnxModel.read(estimator)
+
+
+def _impossible(who: str) -> Invalid:
+    return Invalid(
+        who,
+        needs="an estimator with a recipe",
+        came=_NO_RECIPE,
+        todo="Recalibrate or compress it, or register a recipe of another framework.",
+    )
+
+
+def _damaged(came: str) -> Invalid:
+    return Invalid(
+        "OnnxAdapter.load",
+        needs="a whole graph that Renewal wrote",
+        came=came,
+        todo="Register it again: OnnxModel.read(path).",
+    )

@@ -1,0 +1,243 @@
+"""An ONNX graph with what the graph does not say: classes, which output, and how to read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+from google.protobuf.message import DecodeError
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    NotImplemented as Unsupported,
+)
+
+from renewal.core.errors import Invalid
+from renewal.models.task import Classes
+
+_WHO = "OnnxModel"
+_LABELS = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
+_UNREADABLE = (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    Unsupported,
+    RuntimeException,
+)
+CLASSES_KEY = "renewal.classes"
+LOGITS_KEY = "renewal.logits"
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxModel:
+    """A graph that came from elsewhere, as a model; `read` makes one.
+
+    Parameters
+    ----------
+    graph : bytes
+        The whole ONNX file; weights in files beside it are refused.
+    classes : tuple, default ()
+        What the columns of its probabilities mean, in their order; empty for a regression.
+    output : str or None, default None
+        The output that holds the scores; None: the only one that can be.
+    is_logits : bool, default False
+        Whether that output holds logits, which softmax (one column: the logistic function)
+        turns into probabilities.
+    threads : int >= 1, default 1
+        Threads of one prediction. With one, sums are made in one order.
+
+    Raises
+    ------
+    Invalid
+        On bytes that are no graph, weights outside of it, or fewer than one thread.
+
+    Notes
+    -----
+    The session of ONNX Runtime is opened at the first prediction; copies and pickles carry
+    the bytes alone.
+    """
+
+    graph: bytes = field(repr=False)
+    classes: Classes = ()
+    output: str | None = None
+    is_logits: bool = False
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be served, or would read files of the server."""
+        _demand_whole(_parsed(self.graph))
+        if self.threads < 1 or len(set(self.classes)) != len(self.classes):
+            raise Invalid(
+                _WHO,
+                needs="at least one thread, and each class once",
+                came=f"threads={self.threads}, classes={self.classes}",
+                todo="Correct them.",
+            )
+
+    @classmethod
+    def read(
+        cls,
+        source: Path | str | bytes | Any,
+        *,
+        classes: Classes | None = None,
+        output: str | None = None,
+        is_logits: bool | None = None,
+        threads: int = 1,
+    ) -> OnnxModel:
+        """Return the model of a file, of bytes, or of an `onnx.ModelProto`.
+
+        Parameters
+        ----------
+        source : path, bytes or onnx.ModelProto
+            A graph, its weights inside.
+        classes : tuple or None, default None
+            What the columns of the scores mean. None: what the graph says, in its metadata
+            (``renewal.classes``, a JSON list) or in its last classifier; empty where it says
+            nothing.
+        output : str or None, default None
+            The output that holds the scores; None: the only one that can be.
+        is_logits : bool or None, default None
+            None: what its metadata says (``renewal.logits``), else False.
+        threads : int >= 1, default 1
+            Threads of one prediction.
+
+        Raises
+        ------
+        Invalid
+            On what is no graph, or a graph without its weights.
+        """
+        if isinstance(source, onnx.ModelProto):
+            graph = source.SerializeToString(deterministic=True)
+        else:
+            graph = source if isinstance(source, bytes) else Path(source).read_bytes()
+        model = _parsed(graph)
+        said = {each.key: each.value for each in model.metadata_props}
+        if classes is None:
+            classes = _said_classes(said) or _graph_classes(model)
+        if is_logits is None:
+            is_logits = said.get(LOGITS_KEY, "").lower() == "true"
+        return cls(graph, tuple(classes), output, is_logits, threads)
+
+    @property
+    def session(self) -> Any:
+        """The open session; opened once, and used by any number of threads."""
+        found = self.__dict__.get("_session")
+        if found is None:
+            found = self.__dict__["_session"] = self._opened()
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the session out: it belongs to this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_session"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the fields as they were."""
+        self.__dict__.update(state)
+
+    def _opened(self) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            return onnxruntime.InferenceSession(
+                self.graph, options, providers=["CPUExecutionProvider"]
+            )
+        except _UNREADABLE as error:
+            raise Invalid(
+                _WHO,
+                needs=f"a graph that ONNX Runtime {onnxruntime.__version__} runs",
+                came=f"{type(error).__name__}: {error}",
+                todo="Export it again with operators and an opset that it knows.",
+            ) from error
+
+
+def _parsed(graph: bytes) -> Any:
+    try:
+        model = onnx.load_model_from_string(graph)
+    except DecodeError as error:
+        model = None
+        cause: Exception | None = error
+    else:
+        cause = None
+    if model is None or not model.graph.node:
+        raise Invalid(
+            _WHO,
+            needs="the bytes of an ONNX graph",
+            came=f"{len(graph):,} bytes of another format, or half of one",
+            todo="Hand in a whole .onnx file.",
+        ) from cause
+    return model
+
+
+def _demand_whole(model: Any) -> None:
+    """Refuse weights in other files: their paths come from the graph, and are read as told."""
+    outside = sorted(
+        {
+            tensor.name
+            for tensor in _tensors(model)
+            if tensor.data_location == onnx.TensorProto.EXTERNAL
+        }
+    )
+    if outside:
+        raise Invalid(
+            _WHO,
+            needs="a graph that holds its weights",
+            came=f"weights in other files: {', '.join(outside[:5])}",
+            todo="Save it in one file: onnx.save(onnx.load(path), 'whole.onnx').",
+        )
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes.extend(graph.node)
+            continue
+        for attribute in nodes.pop().attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            graphs.extend([each for each in (attribute.g, *attribute.graphs) if each.node])
+
+
+def _said_classes(said: dict[str, str]) -> Classes:
+    if CLASSES_KEY not in said:
+        return ()
+    try:
+        found = json.loads(said[CLASSES_KEY])
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise Invalid(
+            _WHO,
+            needs=f"a JSON list in the metadata {CLASSES_KEY!r}",
+            came=said[CLASSES_KEY],
+            todo="Hand the classes in: OnnxModel.read(path, classes=(...)).",
+        )
+    return tuple(found)
+
+
+def _graph_classes(model: Any) -> Classes:
+    """Return the labels of the last node that names some."""
+    for node in reversed(model.graph.node):
+        for attribute in node.attribute:
+            if attribute.name in _LABELS and (attribute.strings or attribute.ints):
+                return tuple(each.decode() for each in attribute.strings) or tuple(attribute.ints)
+    return ()
