@@ -49,8 +49,8 @@ MINUTES = 10.0 * _SIGNAL
 
 # Leaves and bins by the weight of rows and not by their number, so that a row of weight 2 is
 # the row twice.
-_LGBM = {"n_estimators": 6, "min_child_samples": 0, "min_data_in_bin": 1}
-_XGB = {"n_estimators": 6, "max_depth": 3}
+_LGBM = {"n_jobs": 1, "n_estimators": 6, "min_child_samples": 0, "min_data_in_bin": 1}
+_XGB = {"n_jobs": 1, "n_estimators": 6, "max_depth": 3}
 _LIGHT, _XG = LightGbmAdapter(), XgboostAdapter()
 
 CASES = [

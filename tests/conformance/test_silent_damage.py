@@ -5,6 +5,7 @@ Each test first does the damage with the bare library, which says nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from lightgbm import train as train_lightgbm
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.naive_bayes import GaussianNB
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 from xgboost import DMatrix, XGBClassifier
 from xgboost import train as train_xgboost
 
@@ -82,6 +84,13 @@ def _demand_no_candidate(estimator: object, rows: Rows) -> None:
         Incremental().make(parent, rows, Incremental.Options(), 1)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Histogram trees on a busy machine wait for threads longer than they work."""
+    with threadpool_limits(1):
+        yield
+
+
 def test_a_warm_start_of_histogram_trees_reads_old_trees_through_new_bins() -> None:
     """Breaks when a warm start on new rows is let through: the bins are found anew.
 
@@ -125,10 +134,10 @@ def test_a_forest_takes_a_new_class_in_and_then_cannot_answer() -> None:
 def test_xgboost_continues_a_fit_of_two_classes_on_three() -> None:
     """Breaks when labels reach XGBoost unchecked: it takes the third class and is worse by it."""
     matrix, codes = _two_classes(1)
-    two = XGBClassifier(n_estimators=40, max_depth=4).fit(matrix, codes)
+    two = XGBClassifier(n_jobs=1, n_estimators=40, max_depth=4).fit(matrix, codes)
     new_matrix, new_codes = _three_classes(2)
     unseen, unseen_codes = _three_classes(3)
-    continued, scratch = (XGBClassifier(n_estimators=20, max_depth=4) for _ in range(2))
+    continued, scratch = (XGBClassifier(n_jobs=1, n_estimators=20, max_depth=4) for _ in range(2))
     continued.fit(new_matrix, new_codes, xgb_model=two.get_booster())  # no error, no warning
     scratch.fit(new_matrix, new_codes)
     worse, better = (_accuracy(each.predict(unseen), unseen_codes) for each in (continued, scratch))
@@ -149,7 +158,9 @@ def test_xgboost_continues_a_fit_of_two_classes_on_three() -> None:
     assert rows.label is not None
     seen = rows.take(np.arange(400)).labelled()
     assert seen.label is not None
-    champion = adapter.fit(XGBClassifier(n_estimators=3), seen.features, seen.label, seed=0)
+    champion = adapter.fit(
+        XGBClassifier(n_jobs=1, n_estimators=3), seen.features, seen.label, seed=0
+    )
     parent = make_parent(GaussianNB(), "binary", seen)
     parent = replace(parent, estimator=champion, adapter=adapter)
     label = rows.label.copy()
@@ -165,7 +176,7 @@ def test_lightgbm_forgets_on_rows_of_one_class() -> None:
     boosting adds no tree at all. Neither says so.
     """
     matrix, codes = _two_classes(1)
-    settings = {"objective": "binary", "verbosity": -1}
+    settings = {"objective": "binary", "verbosity": -1, "num_threads": 1}
     before = train_lightgbm(settings, Dataset(matrix, codes), 40)
     new_matrix, new_codes = _two_classes(2)
     new_matrix, new_codes = new_matrix[new_codes == 1], new_codes[new_codes == 1]
@@ -175,7 +186,9 @@ def test_lightgbm_forgets_on_rows_of_one_class() -> None:
     assert boosted.num_trees() == before.num_trees() == 40
 
     adapter = LightGbmAdapter()
-    fitted = adapter.fit(LGBMClassifier(n_estimators=40), _rows(matrix), _labels(codes), seed=0)
+    fitted = adapter.fit(
+        LGBMClassifier(n_jobs=1, n_estimators=40), _rows(matrix), _labels(codes), seed=0
+    )
     ways: tuple[Way, ...] = ("boost", "leaves")
     for way in ways:
         with pytest.raises(Invalid, match="two classes"):
@@ -189,7 +202,7 @@ def test_xgboost_empties_the_leaves_that_no_new_row_reaches() -> None:
     it knows little more than nothing. Renewal keeps the old value of a leaf that no row reaches.
     """
     matrix, codes = _two_classes(1)
-    settings = {"objective": "binary:logistic", "max_depth": 4, "verbosity": 0}
+    settings = {"objective": "binary:logistic", "max_depth": 4, "verbosity": 0, "nthread": 1}
     before = train_xgboost(settings, DMatrix(matrix, codes), 40)
     new_matrix, new_codes = _two_classes(4)
     is_corner = new_matrix[:, 0] > 1.0
@@ -204,7 +217,7 @@ def test_xgboost_empties_the_leaves_that_no_new_row_reaches() -> None:
     assert knows < 0.75
 
     adapter = XgboostAdapter()
-    recipe = XGBClassifier(n_estimators=40, max_depth=4)
+    recipe = XGBClassifier(n_jobs=1, n_estimators=40, max_depth=4)
     fitted = adapter.fit(recipe, _rows(matrix), _labels(codes), seed=0)
     corner, corner_labels = _rows(new_matrix[is_corner]), _labels(new_codes[is_corner])
     for decay, least in ((0.9, 0.92), (0.0, 0.92)):

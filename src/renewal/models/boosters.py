@@ -241,7 +241,7 @@ class BoosterAdapter(BoosterLibrary):
         if features.num_rows == 0:
             return np.empty((0, n_scores))
         matrix = matrix_of(features, model.columns, model.texts, who=who)
-        raw = self._tried(who, lambda: self._raw(model.booster, matrix))
+        raw = self._tried(who, lambda: self._raw(model, matrix))
         return _scores(np.asarray(raw, dtype=np.float64), features.num_rows, n_scores, who)
 
     def classes(self, estimator: Any) -> Classes:
@@ -274,12 +274,12 @@ class BoosterAdapter(BoosterLibrary):
         if header.get("library") != self.name:
             raise not_ours(who, f"a booster of {header.get('library')!r}")
         try:
-            columns = header["columns"]
+            columns, params = header["columns"], dict(header["params"])
             return Boosted(
                 self.name,
                 bool(header["is_classifier"]),
-                dict(header["params"]),
-                self._read(payload),
+                params,
+                self._read(payload, params),
                 None if columns is None else tuple(columns),
                 tuple(None if each is None else tuple(each) for each in header["texts"]),
                 tuple(header["classes"]),
@@ -359,10 +359,11 @@ class BoosterAdapter(BoosterLibrary):
         try:
             return verb()
         except self._errors as error:
+            said = str(error).partition("\nStack trace")[0].strip().rstrip(".")
             raise Invalid(
                 who,
                 needs=f"rows and a recipe that {self.name} takes",
-                came=f"{type(error).__name__}: {str(error).strip()}",
+                came=f"{type(error).__name__}: {said}",
                 todo="Compare the rows with those of the fit, and the recipe with the library's "
                 "parameters.",
             ) from error

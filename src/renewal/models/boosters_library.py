@@ -103,7 +103,7 @@ class BoosterLibrary(ABC):
         """Return a copy of `booster` with other leaf values."""
 
     @abstractmethod
-    def _raw(self, booster: Any, matrix: Matrix) -> Any:
+    def _raw(self, model: Boosted, matrix: Matrix) -> Any:
         """Return what the library predicts: probabilities or values."""
 
     @abstractmethod
@@ -111,8 +111,8 @@ class BoosterLibrary(ABC):
         """Return the library's own format."""
 
     @abstractmethod
-    def _read(self, payload: bytes) -> Any:
-        """Return the booster in what `_written` returned."""
+    def _read(self, payload: bytes, params: Mapping[str, Any]) -> Any:
+        """Return the booster in what `_written` returned, for a recipe with `params`."""
 
     @abstractmethod
     def _n_trees(self, booster: Any) -> int:

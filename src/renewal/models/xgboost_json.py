@@ -1,4 +1,4 @@
-"""Leaf values of XGBoost's trees, mixed from an old and a refreshed model."""
+"""What is changed in XGBoost's models in their JSON form: leaf values, and categories."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ def mixed(old: bytes, refreshed: bytes, decay: float) -> bytes:
         # As Python floats: the shortest text of a single is read back as the same single.
         other["split_conditions"] = values.astype(np.float32).tolist()
     return json.dumps(after).encode()
+
+
+def without_categories(model: bytes) -> bytes:
+    """Return a model without the texts of its categories; its trees know them by code alone.
+
+    Parameters
+    ----------
+    model : bytes
+        In XGBoost's JSON format. Fitted on a frame, it holds the texts, and refuses to go on
+        with a matrix of codes.
+    """
+    found = json.loads(model)
+    held = found["learner"]["gradient_booster"].get("model", {}).get("cats", {})
+    for name in held:
+        held[name] = []
+    return json.dumps(found).encode()
 
 
 def _trees(model: Any) -> list[dict[str, Any]]:
