@@ -269,7 +269,7 @@ class Readings:
             runtime.close()
 
     def estimator(self, ref: str = "champion") -> Any:
-        """Load a stored version's estimator."""
+        """Load a stored version's estimator; a `Mapped` where its scores are corrected."""
         manifest = self.version(ref).manifest
         return load_estimator(manifest, self.home.store, self.home.policy(self.name).trust)
 
