@@ -141,12 +141,13 @@ def chosen_params(
     )
     tuner: Tuner = load_plugin("tuners", TUNER)
     study = tuner(plan, _evaluate(bench, parent, means, allowance), allowance.allows)
-    if study.loss is None and study.why_failed is not None:
+    all_failed = study.n_failed == study.n_trials and study.why_failed is not None
+    if all_failed and (study.n_trials or study.loss is None):
         raise Invalid(
             who,
-            needs="a recipe that can be fitted",
-            came=f"{study.n_trials + 1} that raised, the first {study.why_failed}",
-            todo="Correct the recipe, the rows or the search space.",
+            needs="parameters with which the recipe can be fitted",
+            came=f"{study.n_failed} trials that all raised, the first {study.why_failed}",
+            todo="Correct the search space, the recipe or the rows.",
         )
     return {
         "study": name,
@@ -156,6 +157,7 @@ def chosen_params(
         "trials": study.n_trials,
         "pruned": study.n_pruned,
         "failed": study.n_failed,
+        "why_failed": study.why_failed,
         "is_cut_short": study.is_cut_short,
     }
 

@@ -17,7 +17,8 @@ from renewal.core.errors import Invalid
 from renewal.core.progress import tell_progress
 from renewal.data.rows import Rows
 from renewal.models.contract import Weights
-from renewal.models.labels import Labels
+from renewal.models.labels import Labels, sorted_classes
+from renewal.models.multilabel import is_label_sets, names_in
 from renewal.models.score_map import ScoreMap
 from renewal.models.task import Classes, Scores
 from renewal.stats.folds import stratified_folds
@@ -106,7 +107,7 @@ def out_of_fold(
     folds = folds_of(rows, labels, seed)
     for number, (fit, scored) in enumerate(folds, start=1):
         tell_progress(f"calibrating: fold {number} of {len(folds)}")
-        if parent.task.classes(labels[fit]) != classes:
+        if _classes_in(labels[fit]) != tuple(classes):
             continue  # a model that never saw a class says nothing of its scores
         weights, correction = weigh(fit)
         features = rows.take(fit).features
@@ -122,6 +123,11 @@ def out_of_fold(
             todo="Wait for more labels of the rare classes, or leave calibrate out.",
         )
     return np.concatenate(found), np.concatenate(truth)
+
+
+def _classes_in(labels: Labels) -> tuple[Any, ...]:
+    """Return the classes that occur, where `Task.classes` would refuse to go on with one."""
+    return tuple(names_in(labels)) if is_label_sets(labels) else sorted_classes(labels)
 
 
 def _forward(rows: Rows) -> Iterator[Fold]:
