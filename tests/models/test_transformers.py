@@ -192,6 +192,29 @@ def test_going_on_with_an_addition(tuned: TransformersModel) -> None:
     assert ADAPTER.base_digest(grown) == ADAPTER.base_digest(tuned)
 
 
+def test_other_classes_on_an_old_base_need_no_new_base(
+    fitted: TransformersModel, tuned: TransformersModel
+) -> None:
+    """Breaks when a base from the catalogue is stored a second time for its head alone."""
+    lesson = _lesson("fee", "refund")
+    before = ADAPTER.dump(fitted)
+    for model in (fitted, tuned):
+        base = ADAPTER.with_classes(model, ("fee", "refund"), seed=0)
+        assert ADAPTER.classes(base) == ("fee", "refund")
+        assert ADAPTER.predict(base, lesson.features).shape == (48, 2)
+        child = ADAPTER.fine_tune(base, lesson, None, LORA, seed=0)
+        assert ADAPTER.classes(child) == ("fee", "refund")
+        assert _accuracy(child, _lesson("fee", "refund", seed=1)) > 0.9
+        assert ADAPTER.base_digest(child) == digest(before)
+        again = ADAPTER.load_onto(ADAPTER.load(before), ADAPTER.dump(child))
+        rows = lesson.features
+        assert np.array_equal(ADAPTER.predict(again, rows), ADAPTER.predict(child, rows))
+    assert ADAPTER.dump(fitted) == before
+    with pytest.raises(Invalid, match="sorted, each once"):
+        ADAPTER.with_classes(fitted, ("refund", "fee"), seed=0)
+    assert ADAPTER.with_classes(fitted, ("card", "refund"), seed=0) is fitted
+
+
 # ------------------------------------------------------------------ resume
 
 
@@ -398,6 +421,21 @@ def test_a_folder_without_classes_gets_a_new_head(folder: Path) -> None:
     again = ADAPTER.load(ADAPTER.dump(model))
     assert ADAPTER.capabilities(again).can_refit is False
     assert ADAPTER.search_space(again) == {}
+
+
+def test_a_first_version_can_be_an_addition_to_a_folder(folder: Path) -> None:
+    lesson = _lesson("card", "refund", "fee")
+    model = ADAPTER.fit(
+        from_folder(folder, max_length=16, how=LORA), lesson.features, lesson.labels, seed=0
+    )
+    assert _accuracy(model, _lesson("card", "refund", "fee", seed=1)) > 0.9
+    assert len(ADAPTER.dump(model)) < len(ADAPTER.dump_base(model)) / 3
+    base = ADAPTER.load(ADAPTER.dump_base(model))
+    again = ADAPTER.load_onto(base, ADAPTER.dump(model))
+    rows = lesson.features
+    assert np.array_equal(ADAPTER.predict(again, rows), ADAPTER.predict(model, rows))
+    with pytest.raises(Invalid, match="random ones"):
+        ADAPTER.fit(replace(RECIPE, how=LORA), lesson.features, lesson.labels, seed=0)
 
 
 def test_folders_that_do_not_do(folder: Path) -> None:

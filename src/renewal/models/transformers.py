@@ -27,7 +27,7 @@ from renewal.models.task import Classes, Scores
 from renewal.models.torch_device import device_here
 from renewal.models.torch_layers import handed_to
 from renewal.models.transformers_bytes import digest_of, from_bytes, onto, to_bytes
-from renewal.models.transformers_learn import afresh, gone_on
+from renewal.models.transformers_learn import afresh, gone_on, with_outputs
 from renewal.models.transformers_model import Fitted, TransformersModel, demand_fitted
 from renewal.models.transformers_nets import head_of
 from renewal.models.transformers_text import by_length, encoded, padded, texts_of
@@ -173,6 +173,13 @@ class TransformersAdapter:
         """
         who = "TransformersAdapter.fine_tune"
         return gone_on(estimator, lesson, watched, how, seed=seed, scratch=scratch, who=who)
+
+    def with_classes(
+        self, estimator: TransformersModel, classes: Classes, *, seed: int
+    ) -> TransformersModel:
+        """Return a copy whose head has an output for each of these classes alone."""
+        who = "TransformersAdapter.with_classes"
+        return with_outputs(estimator, classes, seed=seed, who=who)
 
     def embed(self, estimator: TransformersModel, features: pa.Table) -> Scores:
         """Return the pooled text that the last layer is handed, (n_rows, n_dims)."""

@@ -132,6 +132,7 @@ def onto(base: TransformersModel, data: bytes) -> TransformersModel:
         classes=classes,
         lora=(rank, targets),
         base=base,
+        origin=None,
         digest=digest(data),
     )
     return replace(base, how=how, fitted=added)

@@ -59,6 +59,13 @@ def afresh(model: TransformersModel, lesson: Lesson, *, seed: int, who: str) -> 
             came=f"{len(classes)} in {len(labels)} rows",
             todo="Hand in rows of every class.",
         )
+    if model.how.lora_rank is not None and model.start is None:
+        raise Invalid(
+            who,
+            needs="pre-trained weights to add to",
+            came=f"lora_rank={model.how.lora_rank} and random ones",
+            todo="Take it from a folder (from_folder), or leave lora_rank to fine_tune.",
+        )
     columns = text_columns(lesson.features, model.columns, who=who)
     config = plain_config(model.config, n_classes=len(classes))
     tokenizer = model.tokenizer or trained_tokenizer(
@@ -79,8 +86,11 @@ def afresh(model: TransformersModel, lesson: Lesson, *, seed: int, who: str) -> 
         state = widened(state, head_of(model.start)[1], old=(), new=classes, seed=seed)
         module = built(config, state, n_classes=len(classes))
     fitted = Fitted(module, config, coder, columns, classes, model.start is not None)
+    made = replace(model, start=None, fitted=fitted)
+    if model.how.lora_rank is not None:
+        return gone_on(made, lesson, None, model.how, seed=seed, who=who)
     _taught(fitted, lesson, None, model.how, seed=seed, who=who)
-    return replace(model, start=None, fitted=fitted)
+    return made
 
 
 def gone_on(
@@ -109,9 +119,53 @@ def gone_on(
     classes = sorted_classes(class_labels(np.array(both, dtype=object), who=who))
     base, module = _start(model, classes, how, seed)
     lora = None if base is None else (cast("int", how.lora_rank), how.lora_targets)
-    grown = replace(fitted, module=module, classes=classes, lora=lora, base=base, digest=None)
+    grown = replace(
+        fitted, module=module, classes=classes, lora=lora, base=base, origin=None, digest=None
+    )
     _taught(grown, lesson, watched, how, seed=seed, who=who, scratch=scratch, known=fitted.classes)
     return replace(model, fitted=grown)
+
+
+def with_outputs(
+    model: TransformersModel, classes: Classes, *, seed: int, who: str
+) -> TransformersModel:
+    """Return a fitted model with an output for each of these classes alone, sharing the rest.
+
+    Raises
+    ------
+    Invalid
+        When the classes are not sorted, each once.
+    """
+    fitted = demand_fitted(model, who=who)
+    if list(classes) != list(sorted_classes(class_labels(classes, who=who))):
+        raise Invalid(
+            who,
+            needs="classes that are sorted, each once",
+            came=f"{classes}",
+            todo="Sort them as the task does.",
+        )
+    if classes == fitted.classes:
+        return model
+    if fitted.base is None or fitted.lora is None:
+        module = with_classes(fitted, classes, seed=seed)
+        origin = fitted.origin or model
+        grown = replace(fitted, module=module, classes=classes, origin=origin, digest=None)
+    else:
+        module = _addition(fitted, fitted.base, classes, seed)
+        grown = replace(fitted, module=module.eval(), classes=classes, digest=None)
+    return replace(model, fitted=grown)
+
+
+def _addition(fitted: Fitted, base: TransformersModel, classes: Classes, seed: int) -> nn.Module:
+    """Return a copy of an addition on its base, with an output for each of these classes."""
+    assert fitted.lora is not None
+    rank, targets = fitted.lora
+    above, last = head_of(fitted.module)
+    lora = load_plugin("additions", "lora")()
+    bare = with_classes(demand_fitted(base, who="fine_tune"), classes, seed=seed)
+    state = widened(lora.state(fitted.module), last, old=fitted.classes, new=classes, seed=seed)
+    loaded = lora.load(bare, state, rank=rank, targets=targets, keep=above)
+    return cast("nn.Module", loaded)
 
 
 def _start(
@@ -120,12 +174,9 @@ def _start(
     """Return the base of an addition, or None, and the network that is to be trained."""
     fitted = demand_fitted(model, who="fine_tune")
     lora = load_plugin("additions", "lora")()
-    above, last = head_of(fitted.module)
     rank = how.lora_rank
     if rank is not None and fitted.base is not None and fitted.lora == (rank, how.lora_targets):
-        bare = with_classes(demand_fitted(fitted.base, who="fine_tune"), classes, seed=seed)
-        state = widened(lora.state(fitted.module), last, old=fitted.classes, new=classes, seed=seed)
-        return fitted.base, lora.load(bare, state, rank=rank, targets=how.lora_targets, keep=above)
+        return fitted.base, _addition(fitted, fitted.base, classes, seed)
     whole = model
     if fitted.base is not None:
         state = weights_of(lora.melted(fitted.module))
@@ -136,8 +187,12 @@ def _start(
     if rank is None:
         own = {name: each.clone() for name, each in weights_of(bare).items()}
         return None, built(fitted.config, own, n_classes=len(classes))
+    if fitted.origin is not None:
+        whole = fitted.origin
+        fitted = demand_fitted(whole, who="fine_tune")
     # Written down once: a base of a billion weights takes seconds to digest.
     whole = replace(whole, fitted=replace(fitted, digest=digest_of(whole)))
+    above, _ = head_of(bare)
     return whole, lora.attach(bare, rank=rank, targets=how.lora_targets, keep=above, seed=seed)
 
 

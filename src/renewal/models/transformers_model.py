@@ -44,6 +44,9 @@ class Fitted:
         Rank and targets of its addition.
     base : TransformersModel or None
         What the addition was made for.
+    origin : TransformersModel or None
+        What it is but for its head: an addition to this one is one to that, whose bytes lie in
+        the store already.
     digest : str or None
         Of its bytes, where they are known.
     """
@@ -56,6 +59,7 @@ class Fitted:
     is_pretrained: bool = False
     lora: tuple[int, str] | None = None
     base: TransformersModel | None = None
+    origin: TransformersModel | None = None
     digest: str | None = None
 
 
