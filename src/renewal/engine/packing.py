@@ -96,16 +96,16 @@ def unpack_call(packed: bytes, label: str) -> tuple[Callable[..., Any], tuple[An
     return function, args
 
 
-def pack_ran(ran: Ran[Any], label: str) -> bytes:
+def pack_ran(ran: Ran[Any], label: str, *, most_bytes: int | None = None) -> bytes:
     """Pickle what a function returned, with its cost.
 
     Raises
     ------
     Invalid
-        When it does not pickle.
+        When it does not pickle, or is larger than `most_bytes`.
     """
     try:
-        return pickle.dumps(ran, protocol=pickle.HIGHEST_PROTOCOL)
+        packed = pickle.dumps(ran, protocol=pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # whatever a value's own pickling raises
         raise Invalid(
             label,
@@ -113,6 +113,14 @@ def pack_ran(ran: Ran[Any], label: str) -> bytes:
             came=f"{type(ran.value).__name__}: {error}",
             todo="Put it into the store and return its digest.",
         ) from error
+    if most_bytes is not None and len(packed) > most_bytes:
+        raise Invalid(
+            label,
+            needs=f"a function that returns at most {most_bytes:,} bytes",
+            came=f"{len(packed):,} bytes",
+            todo="Put them into the store and return their digest.",
+        )
+    return packed
 
 
 def pack_error(error: BaseException, label: str) -> bytes:
