@@ -26,15 +26,24 @@ from renewal.models.labels import Labels
 from renewal.models.layers import Lesson, Tuning
 from renewal.models.space import Dimension, Space
 from renewal.models.task import Classes, Scores
-from renewal.models.torch_build import called, on_device
+from renewal.models.torch_build import called, on_device, tried
 from renewal.models.torch_bytes import base_digest_of, from_bytes, onto_base, to_bytes
+from renewal.models.torch_exported import Program
+from renewal.models.torch_inputs import finished
 from renewal.models.torch_layers import handed_to
-from renewal.models.torch_learning import fitted_model, raw_tensors, tuned_model, with_outputs
+from renewal.models.torch_learning import (
+    NO_RECIPE,
+    fitted_model,
+    raw_tensors,
+    tuned_model,
+    with_outputs,
+)
 from renewal.models.torch_model import Fitted, TorchModel, demand_fitted
 
 # Rows that go through a network at once when it predicts.
 _BATCH = 512
 _OPTION = "module__"
+_FIXED = "an exported program has the outputs that it was exported with, and no more"
 _NO_HEAD = "its last layer is no linear one, so that nobody knows where a new class belongs"
 
 
@@ -67,11 +76,15 @@ class TorchAdapter:
 
     def capabilities(self, estimator: TorchModel) -> Capabilities:
         """Say what a network can do: go on learning always, new classes by a linear head."""
-        fitted = estimator.fitted
-        if fitted is None or fitted.head is not None:
-            return Capabilities(can_partial_fit=True, accepts_new_classes=True, has_layers=True)
+        fitted, is_program = estimator.fitted, isinstance(estimator.module, bytes)
+        has_head = not is_program and (fitted is None or fitted.head is not None)
+        why_not = {} if has_head else {"new_classes": _FIXED if is_program else _NO_HEAD}
         return Capabilities(
-            can_partial_fit=True, has_layers=True, why_not={"new_classes": _NO_HEAD}
+            can_partial_fit=True,
+            accepts_new_classes=has_head,
+            has_layers=True,
+            can_refit=not is_program,
+            why_not=why_not | ({"refit": NO_RECIPE} if is_program else {}),
         )
 
     def fit(
@@ -150,7 +163,7 @@ class TorchAdapter:
         raise Invalid(
             "TorchAdapter.continue_fit",
             needs="an estimator that is boosted in rounds",
-            came=f"the network {estimator.module} and the way {way!r}",
+            came=f"the network {estimator.label} and the way {way!r}",
             todo="Use the strategy fine_tune or incremental.",
         )
 
@@ -209,6 +222,13 @@ class TorchAdapter:
         """
         known = {each.name for each in fields(Tuning)}
         own = {f"{_OPTION}{name}" for name in estimator.options}
+        if isinstance(estimator.module, bytes):
+            raise Invalid(
+                "TorchAdapter.with_params",
+                needs="a network that can be built afresh",
+                came=NO_RECIPE,
+                todo="Give options to the strategy fine_tune.",
+            )
         strange = sorted(set(params) - known - own)
         if strange:
             raise Invalid(
@@ -225,6 +245,8 @@ class TorchAdapter:
     def search_space(self, estimator: TorchModel) -> Space:
         """Return the ranges around the recipe's own learning rate and number of epochs."""
         how = estimator.how
+        if isinstance(estimator.module, bytes):
+            return {}
         return {
             "lr": Dimension(how.lr / 10.0, how.lr * 10.0, log=True),
             "batch": Dimension(choices=(32, 64, 128, 256)),
@@ -278,7 +300,9 @@ class TorchAdapter:
         """
         who = "TorchAdapter.embed"
         fitted = demand_fitted(estimator, who=who)
-        head = fitted.head
+        module, head = fitted.module, fitted.head
+        if isinstance(module, Program):
+            return _embedded_by(module.trunk(), fitted, features, who)
         if head is None:
             raise Invalid(
                 who,
@@ -286,7 +310,7 @@ class TorchAdapter:
                 came=_NO_HEAD,
                 todo="Let a linear layer give its scores.",
             )
-        module, found = fitted.module, []
+        found = []
         with torch.inference_mode():
             for tensors in _batches(fitted, features, who):
                 run = partial(called, fitted, module, tensors, who=who)
@@ -343,6 +367,18 @@ class TorchAdapter:
             "numpy": np.__version__,
             "torch": str(torch.__version__),
         }
+
+
+def _embedded_by(trunk: torch.nn.Module, fitted: Fitted, features: pa.Table, who: str) -> Scores:
+    found = []
+    with torch.inference_mode():
+        for tensors in _batches(fitted, features, who):
+            with tried(who, "rows of these columns"):
+                handed = trunk(*finished(fitted.inputs, tensors))
+            found.append(handed.flatten(1).double().cpu())
+    if found:
+        return cast("Scores", torch.cat(found).numpy())
+    raise Invalid(who, needs="rows to embed", came="none", todo="Hand in at least one row.")
 
 
 def _batches(fitted: Fitted, features: pa.Table, who: str) -> Iterator[tuple[Tensor, ...]]:

@@ -13,9 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from renewal.core.errors import Invalid, Missing, Refused, RenewalError, Unavailable
+from renewal.models.torch_exported import program_of
 from renewal.models.torch_inputs import Tensors, finished
 from renewal.models.torch_model import Fitted, TorchModel
 from renewal.store.digest import digest
+
+# What a network of others raises when it is handed what it does not take.
+_RAISED = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+)
 
 
 def imported(path: str, *, who: str) -> Any:
@@ -85,6 +97,8 @@ def built(model: TorchModel, *, who: str) -> nn.Module:
     Invalid
         When it raises, or returns no module.
     """
+    if isinstance(model.module, bytes):
+        return program_of(model.module)
     assert isinstance(model.module, str)
     make = imported(model.module, who=who)
     with tried(who, f"the options {dict(model.options)}"):
@@ -99,10 +113,21 @@ def built(model: TorchModel, *, who: str) -> nn.Module:
     return made
 
 
+def copied(model: TorchModel, fitted: Fitted) -> nn.Module:
+    """Return a copy of a fitted module that shares nothing with it."""
+    if not isinstance(model.module, bytes):
+        return copy.deepcopy(fitted.module)
+    # A graph holds what Python cannot copy without warnings: it is read once more.
+    program = program_of(model.module)
+    program.load_state_dict(fitted.module.state_dict())
+    return program
+
+
 def code_digest(model: TorchModel) -> str:
     """Return a digest of the text of the file that builds the module, where there is one."""
-    if not isinstance(model.module, str):
-        return digest(b"")
+    if isinstance(model.module, bytes):
+        return digest(model.module)
+    assert isinstance(model.module, str)
     try:
         source = inspect.getsource(inspect.getmodule(imported(model.module, who="a fit")))  # type: ignore[arg-type]  # None raises TypeError, below
     except (OSError, TypeError):
@@ -152,7 +177,7 @@ def tried(who: str, what: str) -> Iterator[None]:
             came=str(error).splitlines()[0],
             todo="Lower the option batch and raise accumulate, or take precision=bfloat16.",
         ) from error
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+    except _RAISED as error:
         raise Invalid(
             who,
             needs=f"a network that takes {what}",

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from renewal.core.errors import Corrupt, Invalid
@@ -14,6 +15,7 @@ from renewal.models.layers import Tuning
 from renewal.models.torch_build import built, demand_trust
 from renewal.models.torch_checkpoint import seeded
 from renewal.models.torch_device import device_here
+from renewal.models.torch_exported import TYPE
 from renewal.models.torch_inputs import inputs_of_json
 from renewal.models.torch_layers import fit_head
 from renewal.models.torch_learning import with_addition
@@ -23,6 +25,7 @@ from renewal.store.digest import digest
 
 _DUMP, _LOAD, _ONTO = "TorchAdapter.dump", "TorchAdapter.load", "TorchAdapter.load_onto"
 _KIND = "renewal.torch/1"
+_PROGRAM = "renewal.exported_program"
 
 
 def to_bytes(model: TorchModel) -> bytes:
@@ -40,7 +43,7 @@ def to_bytes(model: TorchModel) -> bytes:
     fitted = demand_fitted(model, who=_DUMP)
     said = {
         "kind": _KIND,
-        "module": model.module,
+        "module": model.module if isinstance(model.module, str) else None,
         "options": model.options,
         "how": asdict(model.how),
         "loss": model.loss,
@@ -65,6 +68,9 @@ def to_bytes(model: TorchModel) -> bytes:
             came=f"{', '.join(strange)} of other types",
             todo="Keep it in buffers, or in the options of the class.",
         )
+    if isinstance(model.module, bytes):
+        program = torch.frombuffer(bytearray(model.module), dtype=torch.uint8)
+        state = {**state, _PROGRAM: program}
     return tensors_to_bytes(state, said, who=_DUMP)
 
 
@@ -100,7 +106,7 @@ def from_bytes(data: bytes, trust: tuple[str, ...]) -> TorchModel:
     except RuntimeError as error:
         raise Invalid(
             _LOAD,
-            needs=f"{model.module} to build the layers that were stored",
+            needs=f"{model.label} to build the layers that were stored",
             came=" ".join(str(error).split()),
             todo="Bring back the code of that version, or retrain with the new one.",
         ) from error
@@ -163,8 +169,9 @@ def _read(data: bytes, who: str) -> tuple[dict[str, Tensor], TorchModel, dict[st
     try:
         _demand_kind(said)
         inputs = inputs_of_json(said["inputs"])
+        program = tensors.pop(_PROGRAM, None)
         model = TorchModel(
-            said["module"],
+            said["module"] if program is None else program.numpy().tobytes(),
             said["options"],
             Tuning(**said["how"]),
             inputs.reading,
@@ -183,7 +190,7 @@ def _read(data: bytes, who: str) -> tuple[dict[str, Tensor], TorchModel, dict[st
 
 
 def _demand_kind(said: dict[str, Any]) -> None:
-    if said["kind"] != _KIND or not isinstance(said["module"], str):
+    if said["kind"] != _KIND or not isinstance(said["module"], str | None):
         raise ValueError(f"the kind {said['kind']!r} of a {type(said['module']).__name__}")
 
 
@@ -200,5 +207,5 @@ def _fitted(said: dict[str, Any], module: Any) -> Fitted:
 
 def _paths(model: TorchModel, said: dict[str, Any]) -> tuple[str, ...]:
     prepare = json.loads(json.dumps(said["inputs"]["reading"]))["prepare"]
-    assert isinstance(model.module, str)
-    return (model.module,) if prepare is None else (model.module, prepare)
+    built_by = model.module if isinstance(model.module, str) else TYPE
+    return (built_by,) if prepare is None else (built_by, prepare)

@@ -17,7 +17,7 @@ from renewal.core.plugin import load_plugin
 from renewal.models.labels import Labels, sorted_classes
 from renewal.models.layers import Lesson, Tuning
 from renewal.models.task import Classes
-from renewal.models.torch_build import built, called, code_digest, imported
+from renewal.models.torch_build import built, called, code_digest, copied, imported
 from renewal.models.torch_checkpoint import seeded
 from renewal.models.torch_device import device_here
 from renewal.models.torch_inputs import Tensors, learn_inputs, tensors_of
@@ -28,6 +28,8 @@ from renewal.models.torch_model import Fitted, TorchModel, demand_fitted
 from renewal.models.weights import checked_weights
 
 _PLAIN = (bool, int, str)
+NO_RECIPE = "an exported program has weights and no way to draw them anew"
+"""Why an exported program cannot be fitted from scratch."""
 
 
 def fitted_model(model: TorchModel, lesson: Lesson, *, seed: int, who: str) -> TorchModel:
@@ -46,6 +48,13 @@ def fitted_model(model: TorchModel, lesson: Lesson, *, seed: int, who: str) -> T
             needs="a way to train from scratch",
             came=f"lora_rank={model.how.lora_rank}: an addition to what does not exist yet",
             todo="Leave it out of the recipe and give it to fine_tune.",
+        )
+    if isinstance(model.module, bytes):
+        raise Invalid(
+            who,
+            needs="a network that can be built afresh",
+            came=NO_RECIPE,
+            todo="Bring it in as it is: renewal.models.torch_pretrained.pretrained.",
         )
     classes = _classes(lesson.labels, who)
     device = device_here()
@@ -113,7 +122,7 @@ def with_outputs(model: TorchModel, classes: Classes, *, seed: int, who: str) ->
         )
     whole = model if fitted.lora is None else _melted(model, fitted)
     own = demand_fitted(whole, who=who)
-    module = copy.deepcopy(own.module)
+    module = copied(whole, own)
     place = {label: at for at, label in enumerate(fitted.classes)}
     with seeded(seed, device_here()):
         resize_head(module, fitted.head, [place.get(label) for label in classes])
@@ -196,7 +205,7 @@ def _grown(
         own = demand_fitted(whole, who=who)
         lora, base = wanted, None if wanted is None else whole
         if wanted is None:
-            module = own.module if whole is not model else copy.deepcopy(own.module)
+            module = own.module if whole is not model else copied(model, own)
         else:
             module = adding().attach(
                 own.module, rank=wanted[0], targets=wanted[1], keep=_kept(own), seed=seed

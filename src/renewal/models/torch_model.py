@@ -13,6 +13,7 @@ from torch import nn
 from renewal.core.errors import Invalid
 from renewal.models.layers import Tuning
 from renewal.models.task import Classes
+from renewal.models.torch_exported import program_bytes
 from renewal.models.torch_inputs import Inputs, Reading
 
 FROM_SCRATCH = Tuning(epochs=20, patience=None)
@@ -64,9 +65,9 @@ class TorchModel:
 
     Parameters
     ----------
-    module : str, class, function or torch.export.ExportedProgram
+    module : str, class, function, torch.export.ExportedProgram or bytes
         ``"shop.nets:SmallCnn"``, or the class or function of that name itself; or an exported
-        program, which needs no import.
+        program, or the bytes that `torch.export.save` wrote of it, which needs no import.
     options : mapping, default empty
         Keyword arguments of the class; JSON values.
     how : Tuning
@@ -93,7 +94,7 @@ class TorchModel:
     'torch.nn.modules.linear:Identity'
     """
 
-    module: str | Callable[..., nn.Module] | torch.export.ExportedProgram
+    module: str | bytes | Callable[..., nn.Module] | torch.export.ExportedProgram
     options: Mapping[str, Any] = field(default_factory=dict)
     how: Tuning = FROM_SCRATCH
     reading: Reading = field(default_factory=Reading)
@@ -103,7 +104,9 @@ class TorchModel:
 
     def __post_init__(self) -> None:
         """Write a class down as its path; refuse what could not be stored."""
-        if not isinstance(self.module, str | torch.export.ExportedProgram):
+        if isinstance(self.module, torch.export.ExportedProgram):
+            object.__setattr__(self, "module", program_bytes(self.module))
+        elif not isinstance(self.module, str | bytes):
             object.__setattr__(self, "module", path_of(self.module))
         try:
             plain = json.loads(json.dumps(dict(self.options), allow_nan=False))
@@ -115,6 +118,11 @@ class TorchModel:
                 todo="Hand in numbers, texts and lists; build the rest inside the class.",
             ) from error
         object.__setattr__(self, "options", plain)
+
+    @property
+    def label(self) -> str:
+        """What messages call it: the import path, or an exported program."""
+        return self.module if isinstance(self.module, str) else "an exported program"
 
 
 def path_of(made_by: Any) -> str:
@@ -143,7 +151,7 @@ def demand_fitted(model: TorchModel, *, who: str) -> Fitted:
         raise Invalid(
             who,
             needs="a fitted network",
-            came=f"the recipe {model.module}",
+            came=f"the recipe {model.label}",
             todo="Fit it first.",
         )
     return model.fitted
