@@ -147,6 +147,6 @@ def test_parameters_that_no_recipe_has_fail_with_their_name(
 ) -> None:
     """Breaks when a misspelled parameter is tuned in vain, and nobody is told."""
     parent = parent_of(LogisticRegression(), timed)
-    options = RetrainOptions(trials=2, space="c:1..2")
-    with pytest.raises(Invalid, match="Did you mean 'C'"):
+    options = RetrainOptions(trials=2, space="max_itr:1..2")
+    with pytest.raises(Invalid, match="Did you mean 'max_iter'"):
         Retrain().make(parent, timed.take(FIT), options, 1, _validation(timed))

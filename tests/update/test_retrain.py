@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeClassifier
 
 from renewal.core.errors import Invalid
+from renewal.core.progress import hearing
 from renewal.data.keyset import KeySet
 from renewal.data.rows import Rows
+from renewal.models.score_map import Mapped, ScoreMap
+from renewal.models.score_map_weights import Costs
 from renewal.testing.updating import DAY_US
 from renewal.update.contract import Parent
 from renewal.update.recalibrate import Recalibrate, RecalibrateOptions
@@ -96,9 +102,83 @@ def test_too_few_rows_are_named(parent_of: ParentOf, timed: Rows) -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(Invalid, match="longer than 0"):
         RetrainOptions(window=timedelta(0))
-    with pytest.raises(Invalid, match="at least 1"):
+    with pytest.raises(Invalid, match="half_life longer than 0"):
+        RetrainOptions(half_life=timedelta(0))
+    with pytest.raises(Invalid, match="min_rows of at least 1"):
         RetrainOptions(min_rows=0)
+    with pytest.raises(Invalid, match="trials of at least 0"):
+        RetrainOptions(trials=-1)
 
 
 def test_it_is_always_possible(parent_of: ParentOf, timed: Rows) -> None:
     assert Retrain().why_not(parent_of(LogisticRegression(), timed), timed) is None
+
+
+def test_old_rows_count_less(parent_of: ParentOf, timed: Rows) -> None:
+    """Breaks when the weights are made and never handed on: the world has turned over."""
+    assert timed.label is not None
+    turned = np.array(timed.label)
+    old = np.arange(600)
+    turned[old] = [{"yes": "no", "no": "yes"}.get(each) for each in turned[old]]
+    rows = replace(timed, label=turned)
+    parent = parent_of(LogisticRegression(), rows)
+    alike, fading = (
+        Retrain().make(parent, rows, options, seed=1).estimator.coef_[0, 1]
+        for options in (RetrainOptions(), RetrainOptions(half_life=timedelta(days=5)))
+    )
+    assert fading > 0.5 > abs(alike)
+
+
+def test_balance_and_calibration_are_a_map_around_the_model(
+    parent_of: ParentOf, timed: Rows
+) -> None:
+    """Breaks when a balanced model serves the odds of a balanced world."""
+    assert timed.label is not None
+    rare = timed.take((timed.label != "yes") | (np.arange(1200) % 8 == 0)).labelled()
+    parent = parent_of(GaussianNB(), rare, n_seen=300)
+    options = RetrainOptions(balance=True, calibrate="sigmoid")
+    made = Retrain().make(parent, rare, options, seed=1)
+    assert made.estimator.score_map.kinds == ("prior", "sigmoid")
+    assert made.facts["calibration"]["n_rows"] > 100
+    assert made.n_rows == len(rare)
+    share = float((np.array(rare.label) == "yes").mean())
+    found = parent.adapter.predict(made.estimator, rare.features)[:, 1].mean()
+    assert found == pytest.approx(share, abs=0.03)
+    assert parent.adapter.predict(made.estimator.estimator, rare.features)[:, 1].mean() > 2 * share
+
+
+def test_calibration_helps_who_is_too_sure(parent_of: ParentOf, timed: Rows) -> None:
+    """Breaks when the map is fitted on the model's own rows: a tree is never wrong there."""
+    parent = parent_of(DecisionTreeClassifier(random_state=0), timed)
+    fit, fresh = timed.take(np.arange(900)), timed.take(np.arange(900, 1200)).labelled()
+    labels = parent.task.labels(fresh.label, who="t")
+    losses = []
+    for options in (RetrainOptions(), RetrainOptions(calibrate="temperature")):
+        made = Retrain().make(parent, fit, options, seed=1)
+        scores = parent.adapter.predict(made.estimator, fresh.features)
+        losses.append(float(parent.task.loss(scores, labels, made.classes).mean()))
+    assert losses[1] < losses[0] / 2
+
+
+def test_values_have_no_classes_to_calibrate(parent_of: ParentOf, values: Rows) -> None:
+    with pytest.raises(Invalid, match="classes to calibrate"):
+        Retrain().make(parent_of(Ridge(), values), values, RetrainOptions(calibrate="sigmoid"), 1)
+
+
+def test_the_champions_decision_by_costs_stays(parent_of: ParentOf, timed: Rows) -> None:
+    """Breaks when a fresh fit forgets what a mistake costs, and blocks other customers."""
+    parent = parent_of(LogisticRegression(), timed)
+    dear = Costs(((0.0, 1.0), (9.0, 0.0)))
+    mapped = replace(parent, estimator=Mapped(parent.estimator, ScoreMap((dear,))))
+    made = Retrain().make(mapped, timed, RetrainOptions(), seed=1)
+    assert made.estimator.score_map.steps == (dear,)
+
+
+def test_people_hear_what_is_fitted(parent_of: ParentOf, timed: Rows) -> None:
+    heard: list[str] = []
+    with hearing(lambda said: heard.append(said.text)):
+        Retrain().make(
+            parent_of(GaussianNB(), timed), timed, RetrainOptions(calibrate="sigmoid"), seed=1
+        )
+    assert heard[0].startswith("fitting 1,0")
+    assert "calibrating: fold 5 of 5" in heard
