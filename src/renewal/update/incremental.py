@@ -72,7 +72,8 @@ class IncrementalOptions:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their ranges."""
-        least = min(self.passes, self.min_rows, self.rounds, self.max_size or 1)
+        cap = 1 if self.max_size is None else self.max_size
+        least = min(self.passes, self.min_rows, self.rounds, cap)
         if least < 1 or not 0.0 <= self.decay <= 1.0 or not 0.0 <= self.replay < np.inf:
             raise Invalid(
                 "IncrementalOptions",
