@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from renewal.core.errors import Invalid
-from renewal.data.tensors import arrow_tensors, stacked
+from renewal.data.tensor_values import arrow_tensors, stacked
 
 _SCALARS = (str, bytes, int, float, bool, datetime, date, np.generic, type(None))
 
@@ -30,11 +30,11 @@ def arrow_of(data: Any, who: str) -> pa.Table:
             return pa.Table.from_batches([data])
         # By module name, so that reading an Arrow table does not import pandas.
         if type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns"):
-            return _from_pandas(data)
+            return _from_pandas(data, who)
         if isinstance(data, Mapping) and data:
-            return _from_mapping(data)
+            return _from_mapping(data, who)
         if isinstance(data, np.ndarray) and data.ndim >= 2 and data.dtype.names is None:
-            return _from_numpy(data)
+            return _from_numpy(data, who)
         if hasattr(data, "__arrow_c_stream__") and hasattr(data, "columns"):
             return pa.table(data)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
@@ -52,29 +52,29 @@ def arrow_of(data: Any, who: str) -> pa.Table:
     )
 
 
-def _from_mapping(data: Mapping[Any, Any]) -> pa.Table:
+def _from_mapping(data: Mapping[Any, Any], who: str) -> pa.Table:
     if all(isinstance(value, _SCALARS) for value in data.values()):
         data = {name: [value] for name, value in data.items()}
     columns = []
     for name, values in data.items():
         try:
-            columns.append(_column(values))
+            columns.append(_column(values, str(name), who))
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"in the column {str(name)!r}: {error}") from error
     return pa.table(columns, names=[str(name) for name in data])
 
 
-def _from_numpy(data: np.ndarray[Any, Any]) -> pa.Table:
+def _from_numpy(data: np.ndarray[Any, Any], who: str) -> pa.Table:
     if data.ndim > 2:
-        return pa.table([arrow_tensors(data)], names=["x0"])
+        return pa.table([arrow_tensors(data, "x0", who=who)], names=["x0"])
     columns = [pa.array(column) for column in np.ascontiguousarray(data.T)]
     return pa.table(columns, names=[f"x{at}" for at in range(len(columns))])
 
 
-def _from_pandas(data: Any) -> pa.Table:
+def _from_pandas(data: Any, who: str) -> pa.Table:
     # Arrow's own reader takes arrays of one dimension only as the values of a column.
     tensors = {
-        at: stacked(list(data.iloc[:, at]))
+        at: stacked(list(data.iloc[:, at]), str(data.columns[at]), who=who)
         for at, kind in enumerate(data.dtypes)
         if kind.kind == "O" and _holds_arrays(data.iloc[:, at])
     }
@@ -87,14 +87,14 @@ def _from_pandas(data: Any) -> pa.Table:
     return table
 
 
-def _column(values: Any) -> pa.Array | pa.ChunkedArray:
+def _column(values: Any, name: str, who: str) -> pa.Array | pa.ChunkedArray:
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
     if getattr(values, "ndim", 1) > 1 and hasattr(values, "__array__"):
-        return arrow_tensors(np.asarray(values))
+        return arrow_tensors(np.asarray(values), name, who=who)
     is_objects = isinstance(values, np.ndarray) and values.dtype == object
     if (is_objects or isinstance(values, list | tuple)) and _holds_arrays(values):
-        return stacked(values)
+        return stacked(values, name, who=who)
     return pa.array(values)
 
 

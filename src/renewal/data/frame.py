@@ -13,16 +13,8 @@ import pyarrow.compute as pc
 from renewal.core.errors import Invalid
 from renewal.core.spec import Field, Kind, Signature
 from renewal.data.border import arrow_of, canonical
-from renewal.data.tensors import (
-    is_tensor,
-    noted_shape,
-    shape_note,
-    shape_of,
-    tensor_field,
-    tensor_type,
-    to_tensors,
-    wrong_shape,
-)
+from renewal.data.tensor_values import shape_of, to_tensors, wrong_shape
+from renewal.data.tensors import is_tensor, noted_shape, shape_note, tensor_field, tensor_type
 
 _TYPE_OF: dict[Kind, pa.DataType] = {
     "float": pa.float64(),
@@ -154,7 +146,7 @@ def conform(table: pa.Table, signature: Signature, *, who: str) -> pa.Table:
 
     Numbers are converted only where nothing is lost: int to float, and a float column of
     whole numbers to int (pandas stores an int column with one gap as float). Only a tensor is
-    float32 by its kind: see `renewal.data.tensors.to_tensors` for what is rounded.
+    float32 by its kind: see `renewal.data.tensor_values.to_tensors` for what is rounded.
 
     Parameters
     ----------

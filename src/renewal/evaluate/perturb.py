@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from renewal.core.spec import Field, Signature
-from renewal.data.tensors import placed
+from renewal.data.tensor_values import placed
 
 SHARE = 0.1
 FACTOR = 1000

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from renewal.core.errors import Invalid
 from renewal.core.spec import Field
-from renewal.data.tensors import arrow_tensors
+from renewal.data.tensor_values import arrow_tensors
 
 WHO = "infer"
 MATRIX_RANK = 2
@@ -165,7 +165,7 @@ def _tensors(tensor: Tensor, field: Field) -> pa.Array:
     if list(values.shape) not in (tensor.shape, [int(np.prod(tensor.shape))]):
         came = f"values of shape {list(values.shape)}"
         raise bad_tensor(tensor, f"values for shape {tensor.shape}", came)
-    return arrow_tensors(values.reshape(tensor.shape))
+    return arrow_tensors(values.reshape(tensor.shape), tensor.name, who=WHO)
 
 
 def _values(tensor: Tensor, depth: int) -> list[Any]:
