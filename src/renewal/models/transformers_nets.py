@@ -99,7 +99,11 @@ def built(config: Mapping[str, Any], state: Mapping[str, Tensor], *, n_classes: 
             f"{', '.join(sorted(wrong)[:5])}",
             todo="Restore the bytes, or take another version.",
         )
-    return cast("nn.Module", module.eval())
+    for name, each in module.named_parameters():
+        # Tensors on a GPU are loaded into main memory; theirs must be shared, too.
+        if each.device != state[name].device:
+            each.data = state[name]
+    return cast("nn.Module", module.eval().to(next(iter(state.values())).device))
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
