@@ -117,5 +117,5 @@ def _write(table: Any, out: Path) -> None:
             "renewal label-request --out",
             needs=f"a place and columns that a {out.suffix} file can hold",
             came=str(error),
-            todo="Name another place; columns of lists need Parquet.",
+            todo="Name another place; columns of lists or bytes need Parquet.",
         ) from error
