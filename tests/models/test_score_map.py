@@ -168,6 +168,9 @@ def test_a_second_map_replaces_the_first() -> None:
     second = Mapped(first, ScoreMap((Temperature(3.0),)))
     assert second == Mapped("model", ScoreMap((Temperature(3.0),)))
     assert unmapped(second) == "model"
+    kept = Mapped("model", second.score_map, "a digest")
+    again = pickle.loads(pickle.dumps(kept))  # noqa: S301  # our own bytes
+    assert (again, again.artifact) == (kept, "a digest")
     assert unmapped("other") == "other"
 
 
