@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from renewal.data.rows import Rows
+from renewal.models.sklearn import SklearnAdapter
+from renewal.models.task import Binary
 from renewal.testing.updating import make_parent, snapshot
 from renewal.update.contract import Parent
+from renewal.update.tuning import Bench
 
 ParentOf = Callable[..., Parent]
 
@@ -50,5 +53,29 @@ def parent_of() -> ParentOf:
         task = task or ("binary" if is_classes else "regression")
         parent = make_parent(estimator, task, rows.take(np.arange(n_seen)))
         return parent if known else replace(parent, keyset=None)
+
+    return make
+
+
+@pytest.fixture
+def bench_of() -> Callable[..., Bench]:
+    """Make a bench of the first 800 labelled rows, judged on the rest."""
+
+    def make(rows: Rows, recipe: Any, **changed: Any) -> Bench:
+        labelled = rows.labelled()
+        fit, watched = labelled.take(np.arange(800)), labelled.take(np.arange(800, len(labelled)))
+        made = Bench(
+            adapter=SklearnAdapter(),
+            recipe=recipe,
+            task=Binary(),
+            features=fit.features,
+            labels=np.array(fit.label),
+            weights=None,
+            watched_features=watched.features,
+            watched_labels=np.array(watched.label),
+            correction=None,
+            seed=1,
+        )
+        return replace(made, **changed)
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import signal
 import subprocess
 import sys
@@ -187,30 +188,16 @@ def test_a_study_goes_on_where_it_was(at: int, tmp_path: Path) -> None:
     assert asdict(tune(plan, evaluate, always)) == asdict(whole)
 
 
-_CHILD = """
-import os, signal, sys
-from pathlib import Path
-from dataclasses import replace
-from tests.update.test_optuna import PLAN, always, evaluate
-from renewal.update.optuna import tune
-calls = 0
-def killing(tries):
-    global calls
-    calls += 1
-    if calls == 9:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return evaluate(tries)
-tune(replace(PLAN, journal=Path(sys.argv[1])), killing, always)
-"""
-
-
 def test_a_real_kill_loses_nothing(tmp_path: Path) -> None:
     """Breaks when the journal is written late, or a dead process holds its lock."""
+    script = Path(__file__).with_name("killed_study.py")
     journal = tmp_path / "study.log"
-    done = subprocess.run([sys.executable, "-c", _CHILD, str(journal)], check=False)
+    done = subprocess.run([sys.executable, str(script), str(journal), "9"], check=False)
     assert done.returncode == -signal.SIGKILL
-    found = tune(replace(PLAN, journal=journal), evaluate, always)
-    assert found == tune(PLAN, evaluate, always)
+    child = runpy.run_path(str(script))
+    plan = child["PLAN"]
+    found = tune(replace(plan, journal=journal), child["evaluate"], always)
+    assert found == tune(plan, child["evaluate"], always)
 
 
 def test_a_finished_study_costs_nothing_again(tmp_path: Path) -> None:

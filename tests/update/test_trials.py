@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from renewal.testing.updating import make_parent
 from renewal.update.allowance import Allowance
 from renewal.update.trials import by_engine, here, pack, unpack
 from renewal.update.tuning import Bench, Try
-from tests.update.test_tuning import bench_of
 
+BenchOf = Callable[..., Bench]
 TRIES: list[Try] = [({}, 1.0), ({"C": 0.01}, 1 / 3), ({"C": "text"}, 1.0), ({"C": 0.01}, 1.0)]
 
 
@@ -35,7 +36,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 @pytest.fixture
-def bench(timed: Rows) -> Bench:
+def bench(bench_of: BenchOf, timed: Rows) -> Bench:
     parent = make_parent(LogisticRegression(), "binary", timed.take(np.arange(400)))
     return bench_of(
         timed,
@@ -78,7 +79,9 @@ def test_a_bench_comes_back_whole(bench: Bench, timed: Rows, store: LocalStore) 
         assert _same(unpack(store, packed), each)
 
 
-def test_values_and_sets_of_labels_come_back(values: Rows, timed: Rows, store: LocalStore) -> None:
+def test_values_and_sets_of_labels_come_back(
+    bench_of: BenchOf, values: Rows, timed: Rows, store: LocalStore
+) -> None:
     """Breaks when a set of labels becomes a plain text on its way."""
     parent = make_parent(Ridge(), "regression", values.take(np.arange(400)))
     bench = bench_of(values, parent.estimator, adapter=parent.adapter, task=Regression())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -15,33 +14,15 @@ from renewal.core.errors import Invalid
 from renewal.data.rows import Rows
 from renewal.models.score_map import ScoreMap
 from renewal.models.score_map_weights import Prior
-from renewal.models.sklearn import SklearnAdapter
-from renewal.models.task import Binary, Regression
+from renewal.models.task import Regression
 from renewal.testing.recording import RecordingClassifier, recording
 from renewal.testing.updating import row_ids
 from renewal.update.tuning import Bench, shares_of
 
-
-def bench_of(rows: Rows, recipe: Any, **changed: Any) -> Bench:
-    """Return a bench of the first 800 labelled rows, judged on the rest."""
-    labelled = rows.labelled()
-    fit, watched = labelled.take(np.arange(800)), labelled.take(np.arange(800, len(labelled)))
-    made = Bench(
-        adapter=SklearnAdapter(),
-        recipe=recipe,
-        task=Binary(),
-        features=fit.features,
-        labels=np.array(fit.label),
-        weights=None,
-        watched_features=watched.features,
-        watched_labels=np.array(watched.label),
-        correction=None,
-        seed=1,
-    )
-    return replace(made, **changed)
+BenchOf = Callable[..., Bench]
 
 
-def test_a_trial_fits_its_share_and_scores_the_others(timed: Rows) -> None:
+def test_a_trial_fits_its_share_and_scores_the_others(bench_of: BenchOf, timed: Rows) -> None:
     """Breaks when a trial learns from the rows on which it is judged."""
     bench = bench_of(timed, RecordingClassifier(tape="t"))
     ids = row_ids(timed.labelled()).tolist()
@@ -55,14 +36,14 @@ def test_a_trial_fits_its_share_and_scores_the_others(timed: Rows) -> None:
     assert shown[0] < shown[1] < shown[2] == set(ids[:800])
 
 
-def test_parameters_decide(timed: Rows) -> None:
+def test_parameters_decide(bench_of: BenchOf, timed: Rows) -> None:
     bench = bench_of(timed, GaussianNB())
     assert bench.loss({}, 1.0) == bench.loss({"var_smoothing": 1e-9}, 1.0)
     assert bench.loss({"var_smoothing": 1e3}, 1.0) > bench.loss({}, 1.0) + 0.1
     assert bench.recipe.var_smoothing == 1e-9
 
 
-def test_scores_are_corrected_before_they_are_judged(timed: Rows) -> None:
+def test_scores_are_corrected_before_they_are_judged(bench_of: BenchOf, timed: Rows) -> None:
     """Breaks when balanced fits are compared by the odds of a balanced world."""
     wrong = ScoreMap((Prior((0.5, 0.5), (0.001, 0.999)),))
     plain, corrected = (
@@ -71,7 +52,7 @@ def test_scores_are_corrected_before_they_are_judged(timed: Rows) -> None:
     assert corrected > plain + 0.5
 
 
-def test_a_trial_that_diverges_says_so(values: Rows) -> None:
+def test_a_trial_that_diverges_says_so(bench_of: BenchOf, values: Rows) -> None:
     """Breaks when a loss of NaN or infinity is compared with others."""
     bench = bench_of(
         values,
