@@ -215,6 +215,12 @@ def test_layers_that_are_read_and_never_called() -> None:
         grown.train()
         assert torch.allclose(grown(rows), served, atol=1e-6)
     assert not torch.allclose(served, unserved, atol=1e-4)
+    melted = LORA.melted(trained)
+    fast = [(each.layers[0].activation_relu_or_gelu, each.use_nested_tensor)
+            for each in (encoder, trained, melted)]  # fmt: skip
+    assert fast[0] == fast[2] != fast[1]
+    with torch.no_grad():
+        assert torch.allclose(melted(rows), served, atol=1e-5)
     with pytest.raises(Invalid, match="out_proj"):
         LORA.attach(encoder, rank=2, targets="out_proj", seed=0)
 

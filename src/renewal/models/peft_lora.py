@@ -26,6 +26,11 @@ from renewal.core.errors import Corrupt, Invalid
 
 _KEPT = "_lora_keep"
 _ADDED = re.compile(r"\.(lora_[AB])\.default\.")
+_BEFORE = "_lora_before"
+_FAST: tuple[tuple[type[nn.Module], str, object], ...] = (
+    (nn.TransformerEncoderLayer, "activation_relu_or_gelu", 0),
+    (nn.TransformerEncoder, "use_nested_tensor", False),
+)
 _HALF = (torch.bfloat16, torch.float16)
 
 
@@ -201,6 +206,7 @@ class Lora:
                 each.merge()
                 parent, _, last = name.rpartition(".")
                 setattr(copied.get_submodule(parent), last, each.get_base_layer())
+        _take_fast_path(copied)
         vars(copied).pop(_KEPT, None)
         vars(copied).pop("peft_config", None)
         return copied.requires_grad_(requires_grad=True)
@@ -290,10 +296,18 @@ def _leave_fast_path(module: nn.Module) -> None:
     It is taken in evaluation alone: the addition would train well and serve nothing.
     """
     for each in module.modules():
-        if isinstance(each, nn.TransformerEncoderLayer):
-            each.activation_relu_or_gelu = 0
-        elif isinstance(each, nn.TransformerEncoder):
-            each.use_nested_tensor = False
+        for kind, name, off in _FAST:
+            if isinstance(each, kind):
+                setattr(each, _BEFORE, getattr(each, name))
+                setattr(each, name, off)
+
+
+def _take_fast_path(module: nn.Module) -> None:
+    """Undo `_leave_fast_path`."""
+    for each in module.modules():
+        for kind, name, _ in _FAST:
+            if isinstance(each, kind) and _BEFORE in vars(each):
+                setattr(each, name, vars(each).pop(_BEFORE))
 
 
 def _addition(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
