@@ -17,7 +17,7 @@ from renewal.core.plugin import load_plugin
 from renewal.models.labels import Labels, sorted_classes
 from renewal.models.layers import Lesson, Tuning
 from renewal.models.task import Classes
-from renewal.models.torch_build import built, called, code_digest, copied, imported
+from renewal.models.torch_build import built, called, code_digest, copied, imported, tried
 from renewal.models.torch_checkpoint import seeded
 from renewal.models.torch_device import device_here
 from renewal.models.torch_inputs import Tensors, learn_inputs, tensors_of
@@ -157,8 +157,11 @@ def with_addition(
 def raw_tensors(fitted: Fitted, features: Any, *, who: str) -> Tensors:
     """Return the raw tensors of rows, by the user's own function where there is one."""
     path = fitted.inputs.reading.prepare
-    prepare = None if path is None else imported(path, who=who)
-    return tensors_of(fitted.inputs, features, who=who, prepare=prepare)
+    if path is None:
+        return tensors_of(fitted.inputs, features, who=who)
+    prepare = imported(path, who=who)
+    with tried(who, f"what {path} makes of the rows"):
+        return tensors_of(fitted.inputs, features, who=who, prepare=prepare)
 
 
 def _learn(
