@@ -67,7 +67,9 @@ def crash_at(folder: Path, step: str, moment: str) -> None:
         method = getattr(Journal, name)
 
         def wrapped(*arguments: Any) -> Any:
-            is_it = name == "finish" == step or arguments[which] == step
+            named = arguments[which]
+            names = [each[0] for each in named] if name == "steps" else [named]
+            is_it = name == "finish" == step or step in names
             if is_it and moment == before:
                 die()
             found = method(*arguments)
@@ -80,6 +82,7 @@ def crash_at(folder: Path, step: str, moment: str) -> None:
     dying("_begin", 2, after="begun")
     dying("_record", 3, before="worked")
     dying("step", 2, after="recorded")
+    dying("steps", 2, after="recorded")
     dying("commit_step", 2, after="recorded")
     dying("finish", 2, before="begun", after="recorded")
     watch(folder)

@@ -20,6 +20,7 @@ STEPS = (
     "select:retrain",
     "fit",
     "register",
+    "keep",
     "compare",
     "verdict",
     "roll out",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from renewal.update.budget import Budget
 from renewal.update.entry import Entry, pick
-from renewal.update.race import Heat, Result, Starter, paired, race, rest
+from renewal.update.race import Heat, Result, Starter, paired, race, rest, sure
 
 N_ROWS = 400
 BLOCKS = np.repeat(np.arange(40, dtype=np.int64), 10)
@@ -278,3 +278,63 @@ def test_nobody_rests_for_ever() -> None:
         longest = max(longest, n_rest)
         past.insert(0, beaten())
     assert longest == 8
+
+
+def test_losing_to_a_much_cheaper_one_is_a_beating() -> None:
+    """Breaks when a recipe of five times the price goes on for a tie."""
+
+    def tie(seconds: float) -> list[Entry]:
+        return [
+            Entry("a", "made", "", 0.30, seconds=1.0, ahead=0.2, ahead_se=0.05),
+            Entry("b", "made", "", 0.31, seconds=seconds, ahead=0.19, ahead_se=0.05),
+        ]
+
+    assert rest([tie(5.0)] * 2, "b") is not None
+    assert rest([tie(1.5)] * 2, "b") is None
+
+
+def test_losing_to_the_champion_is_one_only_where_it_is_clear() -> None:
+    def race_of(loss: float) -> list[Entry]:
+        return [
+            Entry("keep", "made", "", 0.30),
+            Entry("b", "made", "", loss, seconds=9.0, ahead=0.30 - loss, ahead_se=0.05),
+        ]
+
+    assert rest([race_of(0.35)] * 3, "b") is None
+    assert rest([race_of(0.45)] * 3, "b") is not None
+
+
+def won(outcome: str = "made") -> list[Entry]:
+    return [
+        Entry("keep", "made", "", 0.5),
+        Entry("a", outcome, "", 0.3 if outcome == "made" else None),  # type: ignore[arg-type]  # a case
+    ]
+
+
+@pytest.mark.parametrize(
+    ("past", "expected"),
+    [
+        ([], False),
+        ([won()], False),
+        ([won(), won()], True),
+        ([won("sure"), won(), won()], True),
+        ([won("sure")] * 7 + [won(), won()], True),
+        ([won("sure")] * 8 + [won(), won()], False),
+        ([won(), [*won(), Entry("b", "made", "", 0.2)], won()], False),
+        ([[Entry("keep", "made", "", 0.1)], won(), won()], False),
+    ],
+)
+def test_who_always_wins_is_sure_for_a_while(past: list[list[Entry]], expected: bool) -> None:  # noqa: FBT001  # a case
+    assert sure(past, "a") == expected
+
+
+def test_a_sure_one_runs_no_heat_only_when_alone() -> None:
+    track = Track({"keep": 0.9, "a": 0.5, "b": 0.6})
+    alone = [Starter("keep"), Starter("a", is_dear=True, is_sure=True)]
+    entries = race(alone, track, Budget(), blocks=BLOCKS)
+    assert [heat.label for heat in track.heats] == ["keep"]
+    winner = pick(entries)
+    assert winner is not None
+    assert (winner.recipe, winner.outcome) == ("a", "sure")
+    race([*alone, Starter("b", is_dear=True)], track, Budget(), blocks=BLOCKS)
+    assert track.shares("a") == [1 / 9, 1 / 3, 1.0]

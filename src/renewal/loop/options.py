@@ -33,6 +33,10 @@ class UpdateOptions:
         What a dear recipe must be ahead in its best case to go on.
     former : int >= 0, default 2
         Former champions that race again: the world may have turned back.
+    straight : bool, default False
+        Whether a recipe that won the last two races of a schedule, and is the only dear one
+        left, is fitted up to the cut without a heat before: half the cost, and the gate then
+        sees candidates that the selection rows would have stopped.
     three_way : bool, default True
         Whether a fine-tuned winner is compared with a version that is retrained for it.
     every : timedelta or None, default 28 days
@@ -58,6 +62,7 @@ class UpdateOptions:
     price_per_hour: float = 0.0
     min_gain: float = 0.0
     former: int = 2
+    straight: bool = False
     three_way: bool = True
     every: timedelta | None = timedelta(days=28)
     new_labels: int | None = None

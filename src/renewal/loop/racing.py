@@ -55,10 +55,13 @@ class Racing:
         self.done: dict[str, Done] = {}
         self._inputs = dict(inputs)
 
-    def race(self, recipes: Sequence[Recipe], budget: Budget) -> tuple[Entry, ...]:
+    def race(
+        self, recipes: Sequence[Recipe], budget: Budget, *, is_routine: bool
+    ) -> tuple[Entry, ...]:
         """Race the champion, former versions and the recipes; see `renewal.update.race.race`."""
+        foreseen = starters(self.shop, self.desk, recipes, is_routine=is_routine)
         return race(
-            [each.starter for each in starters(self.shop, self.desk, recipes)],
+            [each.starter for each in foreseen],
             self._heats,
             budget,
             blocks=self.desk.selection.block,

@@ -13,7 +13,7 @@ from renewal.registry.codec import from_plain
 from renewal.update.desk import Desk
 from renewal.update.entry import FORMER, KEEP, Entry
 from renewal.update.estimate import expected_s, rows_used
-from renewal.update.race import HALVE_FROM, Starter, rest
+from renewal.update.race import HALVE_FROM, Starter, rest, sure
 from renewal.update.recipe import Recipe
 
 _N_PAST = 32
@@ -41,7 +41,9 @@ class Foreseen:
     cost: float | None = None
 
 
-def starters(shop: Workshop, desk: Desk, recipes: Sequence[Recipe]) -> tuple[Foreseen, ...]:
+def starters(
+    shop: Workshop, desk: Desk, recipes: Sequence[Recipe], *, is_routine: bool = False
+) -> tuple[Foreseen, ...]:
     """Return who starts: the champion, former versions, and the recipes in their order.
 
     Parameters
@@ -52,10 +54,14 @@ def starters(shop: Workshop, desk: Desk, recipes: Sequence[Recipe]) -> tuple[For
         Of the update.
     recipes : sequence of Recipe
         What is to be tried.
+    is_routine : bool, default False
+        Whether the update is one of a series, as the schedule makes them: then recipes rest
+        that were beaten again and again, and one that always wins needs no heat. What a
+        person asks for runs, and an alarm says that the past may be no guide.
     """
     rows = desk.training(in_race=True)
     versions = shop.registry.versions(shop.spec.name)
-    past = _past(shop)
+    past = _past(shop) if is_routine else ()
     found = [Foreseen(Starter(KEEP, expected_s=0.0), 0)]
     found += [
         Foreseen(Starter(f"{FORMER}{each.id}", expected_s=0.0), 0)
@@ -67,9 +73,10 @@ def starters(shop: Workshop, desk: Desk, recipes: Sequence[Recipe]) -> tuple[For
         n_rows = rows_used(recipe, desk.parent, rows)
         expected = expected_s(recipe.label, n_rows, versions)
         rests = rest(past, recipe.label) if is_dear else None
+        is_sure = is_dear and shop.update.straight and sure(past, recipe.label)
         found.append(
             Foreseen(
-                Starter(recipe.label, is_dear, expected, rests),
+                Starter(recipe.label, is_dear, expected, rests, is_sure),
                 n_rows,
                 strategy.why_not(desk.parent, rows),
                 None if expected is None else shop.update.spending.cost(expected),

@@ -38,6 +38,8 @@ from renewal.update.entry import FORMER, Entry, pick
 from renewal.update.recipe import parse_recipe
 from renewal.update.stretches import judged_rows
 
+_ROUTINE = ("schedule:", "new_labels:")
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -77,6 +79,11 @@ class Asked:
         """What the race may cost."""
         return Budget(self.budget_s, self.trials, self.money, self.price_per_hour)
 
+    @property
+    def is_routine(self) -> bool:
+        """Whether only the calendar or the number of labels asked for it."""
+        return all(each.startswith(_ROUTINE) for each in self.reasons)
+
 
 class UpdateRun:
     """The steps of one update; what they share is read once a process.
@@ -104,7 +111,9 @@ class UpdateRun:
             self.shop, self.journal, self.run, self._desk, inputs={"pinned": self._pinned}
         )
         recipes = {each.label: each for each in map(parse_recipe, self.asked.recipes)}
-        entries = racing.race(tuple(recipes.values()), self.asked.budget)
+        entries = racing.race(
+            tuple(recipes.values()), self.asked.budget, is_routine=self.asked.is_routine
+        )
         entries, winner, fitted = self._fitted(racing, entries)
         self._tell("race", _race_sentence(entries, winner), entries=to_plain(entries))
         outcome: dict[str, Any] = {"entries": to_plain(entries), "candidate": None}
@@ -151,8 +160,8 @@ class UpdateRun:
         """Fit a recipe up to the cut; the output is its manifest, or why it failed."""
 
         def work() -> Output:
-            raced = racing.done[label]
-            if self._desk.pinned.window is None:
+            raced = racing.done.get(label)
+            if raced is not None and self._desk.pinned.window is None:
                 # Without time the race has fitted on all rows that may be fitted: these bytes.
                 return {"manifest": to_plain(raced.manifest), "seconds": 0.0, "recipe": label}
             return racing.fit(label)

@@ -13,7 +13,7 @@ KEEP = "keep"
 FORMER = "version:"
 """What stands before the id of a former version in the label of a starter."""
 
-Outcome = Literal["made", "behind", "sat_out", "not_possible", "failed", "skipped"]
+Outcome = Literal["made", "sure", "behind", "sat_out", "not_possible", "failed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,10 @@ class Entry:
     ----------
     recipe : str
         The label of the recipe, ``keep``, or ``version:`` and an id.
-    outcome : {"made", "behind", "sat_out", "not_possible", "failed", "skipped"}
-        behind: left after a fit on a share of the rows; sat_out: its last races say that it
-        cannot pay; skipped: the budget was used up before its turn, or would have been.
+    outcome : {"made", "sure", "behind", "sat_out", "not_possible", "failed", "skipped"}
+        sure: the only one that starts, and the winner of its last races: it is fitted up to
+        the cut without a heat; behind: left after a fit on a share of the rows; sat_out: its
+        last races say that it cannot pay; skipped: the budget was used up before its turn, or would have been.
     reason : str
         One sentence, or how many rows it was fitted on.
     loss : float or None
@@ -63,8 +64,9 @@ class Entry:
 def pick(entries: Iterable[Entry]) -> Entry | None:
     """Return the entry of the smallest loss; None when nothing beats the champion.
 
-    The first of equals wins, so an entry that keeps the champion goes first: a candidate
-    that is no better on the selection rows is not worth a look of the gate.
+    One that is sure has run no heat and wins. Else the first of equals wins, so an entry that
+    keeps the champion goes first: a candidate that is no better on the selection rows is not
+    worth a look of the gate.
 
     Parameters
     ----------
@@ -80,6 +82,8 @@ def pick(entries: Iterable[Entry]) -> Entry | None:
     """
     best: tuple[float, Entry] | None = None
     for entry in entries:
+        if entry.outcome == "sure":
+            return entry
         if entry.outcome != "made" or entry.loss is None or not math.isfinite(entry.loss):
             continue
         if best is None or entry.loss < best[0]:

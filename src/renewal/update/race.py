@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renewal.update.budget import Budget
-from renewal.update.entry import FORMER, KEEP, Entry
+from renewal.update.entry import FORMER, KEEP, Entry, pick
 
 SHARES = (1 / 9, 1 / 3, 1.0)
 """Of the rows: what dear starters are fitted on, one after the other."""
@@ -36,6 +36,8 @@ HALVE_FROM = 10_000
 
 _NOISE = 2.0
 _LONGEST_REST = 8
+_MUCH_DEARER = 2.0
+_WINS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,15 @@ class Starter:
         Of its fit on all rows, as far as anybody knows.
     rests : str or None, default None
         Why it sits this race out; None: it starts.
+    is_sure : bool, default False
+        Whether it needs no heat when no other dear one starts (`sure`).
     """
 
     label: str
     is_dear: bool = False
     expected_s: float | None = None
     rests: str | None = None
+    is_sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,8 @@ def race(
     going = [each for each in starters if each.rests is None]
     course.heat([each for each in going if not each.is_dear], 1.0)
     dear = [each for each in going if each.is_dear]
+    if len(dear) == 1 and dear[0].is_sure:
+        course.close(dear.pop(), "sure", "it won its last races, and no other dear one starts")
     steps = tuple(shares) if len(dear) > 1 else (1.0,)
     for place, share in enumerate(steps):
         dear = course.heat(dear, share)
@@ -158,7 +165,8 @@ def rest(past: Iterable[Sequence[Entry]], label: str) -> str | None:
     """Return why a recipe should sit out the next race, by how it did in the last ones.
 
     One that was clearly beaten k >= 2 times in a row rests for 1, 2, 4, ... (at most 8)
-    races before it is tried again: the world may have turned, but not every week.
+    races before it is tried again: the world may have turned, but not every week. One that
+    takes twice as long as the winner must be better: any loss is a beating.
 
     Parameters
     ----------
@@ -190,6 +198,30 @@ def rest(past: Iterable[Sequence[Entry]], label: str) -> str | None:
     if n_rested >= due:
         return None
     return f"it was clearly beaten in its last {n_beaten} races, and rests for {due - n_rested}"
+
+
+def sure(past: Iterable[Sequence[Entry]], label: str) -> bool:
+    """Say whether a recipe may win without a heat where no other dear one starts.
+
+    It has won the last two races in which it had a heat, and at most eight since without one.
+
+    Parameters
+    ----------
+    past : iterable of sequences of Entry
+        The races of the model, newest first.
+    label : str
+        The recipe.
+    """
+    n_won = n_sure = 0
+    for entries in past:
+        winner = pick(entries)
+        if winner is None or winner.recipe != label:
+            return False
+        n_sure += winner.outcome == "sure"
+        n_won += winner.outcome != "sure"
+        if n_won == _WINS or n_sure >= _LONGEST_REST:
+            break
+    return n_won == _WINS
 
 
 def paired(
@@ -356,7 +388,11 @@ def _is_fitted(label: str) -> bool:
 def _is_beaten(mine: Entry, entries: Sequence[Entry]) -> bool:
     if mine.outcome == "behind":
         return True
-    if mine.loss is None or mine.ahead_se is None:
+    made = [each for each in entries if each.outcome == "made" and each.loss is not None]
+    best = min(made, key=lambda each: each.loss or 0.0, default=mine)
+    if best.recipe == mine.recipe or mine.loss is None or best.loss is None:
         return False
-    others = [each.loss for each in entries if each.outcome == "made" and each.loss is not None]
-    return mine.loss - min(others, default=mine.loss) > _NOISE * mine.ahead_se
+    behind = mine.loss - best.loss
+    if mine.ahead_se is not None and behind > _NOISE * mine.ahead_se:
+        return True
+    return _is_fitted(best.recipe) and mine.seconds > _MUCH_DEARER * best.seconds and behind > 0
