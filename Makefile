@@ -28,7 +28,7 @@ check: $(VENV)/.installed-dev  ## Lint, formatting, types, the floors of the hou
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@# alhpa, orign: typos that tests make on purpose; pres: a column of the Beijing data
-	$(BIN)/codespell -L alhpa,orign,pres src tests bench docs README.md CHANGELOG.md changelog.d Makefile
+	$(BIN)/codespell -L alhpa,orign,pres src tests bench docs examples README.md CHANGELOG.md changelog.d Makefile
 
 docs: $(VENV)/.installed-test  ## Run the code of the docs and the docstrings; check their links.
 	$(BIN)/python -m pytest -q tests/docs src $(ARGS)
