@@ -61,7 +61,7 @@ def test_most_classifiers_take_in_a_new_class_that_sorts_first() -> None:
     ):
         fitted = ADAPTER.fit(learner, ROWS, SAID, seed=1)
         assert ADAPTER.capabilities(fitted).accepts_new_classes
-        moved = ROWS.set_column(0, "x", pa.array(X + 20.0))
+        moved = ROWS.set_column(1, "y", pa.array(ROWS["y"].to_numpy() + 20.0))
         grown = ADAPTER.partial_fit(fitted, moved, np.array(["far"] * 300, dtype=object))
         assert ADAPTER.classes(grown) == ("far", "no", "yes")
         assert ADAPTER.predict(grown, moved)[:, 0].mean() > 0.6
