@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from renewal.core.errors import Invalid
 from renewal.data.rows import Rows
 from renewal.engine.inline import InlineEngine
+from renewal.store.local import LocalStore
 from renewal.testing.recording import RecordingClassifier, recording
 from renewal.testing.updating import row_ids
 from renewal.update.contract import Means, Parent
@@ -25,6 +26,14 @@ from renewal.update.retrain import Retrain, RetrainOptions
 ParentOf = Callable[..., Parent]
 FIT, WATCHED = np.arange(900), np.arange(900, 1200)
 TRIALS = RetrainOptions(trials=4)
+
+
+class TwoAtATime(InlineEngine):
+    """Says that it runs two calls at a time, so that they are handed to it."""
+
+    @property
+    def n_slots(self) -> int:
+        return 2
 
 
 def _validation(rows: Rows, **further: Any) -> Means:
@@ -59,16 +68,20 @@ def test_validation_rows_are_scored_and_never_fitted(parent_of: ParentOf, timed:
 def test_the_same_seed_chooses_the_same(parent_of: ParentOf, timed: Rows, tmp_path: Path) -> None:
     """Breaks when a study depends on anything but its inputs, or on where its trials run."""
     parent = parent_of(LogisticRegression(C=1e-4), timed)
-    engine = InlineEngine()
+    store = LocalStore(tmp_path / "store")
     means = [
         _validation(timed),
-        _validation(timed, scratch=tmp_path / "one"),
-        _validation(timed, scratch=tmp_path / "two", engine=engine),
+        _validation(timed, scratch=tmp_path / "one", engine=InlineEngine()),
+        _validation(timed, scratch=tmp_path / "two", engine=TwoAtATime()),
+        _validation(timed, store=store, engine=TwoAtATime()),
     ]
     found = [
         Retrain().make(parent, timed.take(FIT), TRIALS, 1, each).facts["tuning"] for each in means
     ]
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1] == found[2] == found[3]
+    assert len(list(store.digests())) == 3  # the recipe, the rows, the validation rows
+    assert not (tmp_path / "one" / "objects").exists()
+    assert (tmp_path / "two" / "objects").is_dir()
     other = Retrain().make(parent, timed.take(FIT), TRIALS, 2, means[0]).facts["tuning"]
     assert other["best"] != found[0]["best"]
 

@@ -188,11 +188,16 @@ def _bench(parent: Parent, fit: Weighed, means: Means, seed: int, who: str) -> B
 
 
 def _evaluate(bench: Bench, parent: Parent, means: Means, allowance: Allowance) -> Evaluate:
-    """Return where trials run: as calls of the engine where there is one, else here."""
+    """Return where trials run: as calls of an engine that runs several at a time, else here.
+
+    One at a time an engine would only have rows and recipe written and read again.
+    """
+    if means.engine is None or means.engine.n_slots == 1:
+        return here(bench, allowance)
     store = means.store
     if store is None and means.scratch is not None:
         store = LocalStore(means.scratch / "objects")
-    if means.engine is None or store is None:
+    if store is None:
         return here(bench, allowance)
     packed = pack(bench, store, parent.version.manifest, means.trust)
     return by_engine(packed, allowance, means.engine, store)
