@@ -216,6 +216,18 @@ def test_putting_again_makes_an_object_young(store: LocalStore) -> None:
     assert not store.delete(name, older_than_s=3600)
 
 
+def test_renewing_makes_an_object_young_without_its_bytes(store: LocalStore) -> None:
+    """Breaks when a sweep takes the base that a version is about to name."""
+    name = store.put(b"weights")
+    os.utime(file_of(store, name), (0, 0))
+    assert store.renew(name)
+    assert not store.delete(name, older_than_s=3600)
+    assert store.delete(name)
+    assert not store.renew(name)
+    with pytest.raises(Invalid):
+        store.renew("../../etc/passwd")
+
+
 def test_threads_that_put_and_delete_one_object_never_lose_a_put(store: LocalStore) -> None:
     """Breaks when age is read before a put and the file removed after it."""
     name = digest(b"contested")

@@ -104,8 +104,11 @@ def stored(adapter: Adapter, estimator: Any, store: Store) -> Stored:
         estimator, known = estimator.estimator, estimator.artifact
     if adapter.capabilities(estimator).has_layers:
         layered = cast("LayeredAdapter", adapter)
-        if layered.base_digest(estimator) is not None:
-            parts["base"] = store.put(layered.dump_base(estimator))
+        base = layered.base_digest(estimator)
+        if base is not None:
+            # It is there as a rule: it was the champion. It is not written down again.
+            is_there = store.renew(base)
+            parts["base"] = base if is_there else store.put(layered.dump_base(estimator))
     data = None if known is None else _kept(store, known)
     data = adapter.dump(estimator) if data is None else data
     # Also bytes that are there already: a put makes them young, so that no sweep takes them

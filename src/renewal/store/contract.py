@@ -34,6 +34,14 @@ class Store(Protocol):
         """
         ...
 
+    def renew(self, digest: str) -> bool:
+        """Make an object young again for `Sweepable.delete`; return whether there is one.
+
+        What `put` does for bytes that are there already, without the bytes: a base of two
+        gigabytes is neither written down nor read. They are verified when they are read.
+        """
+        ...
+
     def digests(self) -> Iterator[str]:
         """Yield every digest that is kept, in order."""
         ...

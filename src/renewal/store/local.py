@@ -143,6 +143,18 @@ class LocalStore:
             )
         return data
 
+    def renew(self, digest: str) -> bool:
+        """Make an object young again, so that no sweep takes it; return whether there is one.
+
+        Parameters
+        ----------
+        digest : str
+            64 hexadecimal digits.
+        """
+        path = self._path(digest)
+        with _when_unwritable(path):
+            return self._renewed(path)
+
     def digests(self) -> Iterator[str]:
         """Yield every digest that is kept, in order; temporary files are none."""
         for shard in sorted(self.path.iterdir()):
@@ -203,13 +215,16 @@ class LocalStore:
 
     def _is_kept(self, path: Path, name: str) -> bool:
         """Make an object young again and return whether its bytes are whole."""
+        # Young by now, so no sweep takes it while it is read.
+        return self._renewed(path) and digest_of(path.read_bytes()) == name
+
+    def _renewed(self, path: Path) -> bool:
         with self._locked(fcntl.LOCK_SH):
             try:
                 os.utime(path)
             except FileNotFoundError:
                 return False
-        # Young by now, so no sweep takes it while it is read.
-        return digest_of(path.read_bytes()) == name
+        return True
 
     def _write(self, path: Path, data: bytes) -> None:
         if not path.parent.is_dir():
