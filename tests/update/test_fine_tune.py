@@ -200,7 +200,7 @@ def _version(parent: Parent, store: LocalStore, seen: Rows | None, number: int) 
 def test_the_best_base_is_found_and_its_rows_are_remembered(
     parent_of: ParentOf, timed: Rows, tmp_path: Path
 ) -> None:
-    """The champion saw noise through one number; a model of other classes sees what matters here."""
+    """The champion saw noise through one number, a model of other classes what matters here."""
     noise = np.array(timed.label)
     noise[timed.has_label] = np.random.default_rng(0).permutation(noise[timed.has_label])
     narrow = TorchModel(Dense, {"n_inputs": 3, "width": 1}, HOW)
