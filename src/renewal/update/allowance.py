@@ -6,6 +6,12 @@ import math
 import time
 
 from renewal.core.errors import Refused
+from renewal.core.version import Version
+
+ONE_FIT = "one_fit_s"
+"""The fact of a version that tells how long one fit took, where more than one was made."""
+
+_FROM_SCRATCH = frozenset({"train", "retrain"})
 
 
 class Allowance:
@@ -43,15 +49,13 @@ class Allowance:
         return time.perf_counter() + self._whole_s * (share + self._n_fits) <= self._until_s
 
 
-def demand_time(facts: object, n_trained_rows: int, n_rows: int, budget_s: float | None) -> None:
+def demand_time(champion: Version, n_rows: int, budget_s: float | None) -> None:
     """Refuse a budget in which not even one fit has room, as far as the champion's tells.
 
     Parameters
     ----------
-    facts : mapping
-        Of the champion; ``fit_s`` among them where its fit was timed.
-    n_trained_rows : int
-        Rows of that fit.
+    champion : Version
+        Fitted from scratch, its facts tell how long one fit took; else nobody knows.
     n_rows : int
         Rows of the fit to come.
     budget_s : float or None
@@ -63,17 +67,27 @@ def demand_time(facts: object, n_trained_rows: int, n_rows: int, budget_s: float
         When as many rows, or fewer, took longer. A fit of more rows is not taken to cost
         more: what is refused here would certainly not do.
     """
-    fit_s = facts.get("fit_s") if isinstance(facts, dict) else None
-    if budget_s is None or not fit_s or not n_trained_rows:
+    fit_s, n_fitted = _one_fit_s(champion), champion.manifest.n_trained_rows
+    if budget_s is None or not fit_s or not n_fitted:
         return
-    least_s = float(fit_s) * min(1.0, n_rows / n_trained_rows)
+    least_s = fit_s * min(1.0, n_rows / n_fitted)
     if least_s > budget_s:
         raise Refused(
             "retrain",
             needs=f"{least_s:.1f} s for one fit of {n_rows:,} rows: the champion's took "
-            f"{float(fit_s):.1f} s for {n_trained_rows:,}",
+            f"{fit_s:.1f} s for {n_fitted:,}",
             came=f"a budget of {budget_s:.1f} s",
             todo="Give it more time, a shorter window, or take a cheaper strategy.",
             budget_s=budget_s,
             fit_s=fit_s,
         )
+
+
+def _one_fit_s(champion: Version) -> float | None:
+    """Return how long one fit of the champion took, without trials and folds; None: unknown."""
+    facts = champion.facts
+    if champion.manifest.strategy not in _FROM_SCRATCH:
+        return None
+    several = "tuning" in facts or "calibration" in facts
+    told = facts.get(ONE_FIT, None if several else facts.get("fit_s"))
+    return None if told is None else float(told)

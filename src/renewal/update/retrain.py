@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,7 @@ from renewal.models.score_map import Mapped, ScoreMap
 from renewal.models.score_map_fit import fit_score_map
 from renewal.models.score_map_weights import Costs
 from renewal.models.task import Classes
-from renewal.update.allowance import Allowance, demand_time
+from renewal.update.allowance import ONE_FIT, Allowance, demand_time
 from renewal.update.choosing import Weighed, chosen_params, space_for
 from renewal.update.contract import ALONE, Made, Means, Parent
 from renewal.update.crossfit import N_FOLDS, out_of_fold
@@ -153,17 +154,19 @@ class Retrain:
         Refused
             When the champion has no recipe, or the budget has no room for one fit.
         """
-        self._demand_recipe(parent)
+        self._demand_possible(parent, options)
         n_fits = 1 if options.calibrate == "none" else 1 + N_FOLDS
         allowance = Allowance(means.budget_s, n_fits)
         fit = _weighed(parent, rows, options, means)
-        manifest = parent.version.manifest
-        demand_time(parent.version.facts, manifest.n_trained_rows, len(fit.rows), means.budget_s)
+        demand_time(parent.version, len(fit.rows), means.budget_s)
         recipe, facts = _chosen(parent, fit, options, seed=seed, means=means, allowance=allowance)
         tell_progress(f"fitting {len(fit.rows):,} rows")
+        began_s = time.perf_counter()
         fitted = parent.adapter.fit(
             recipe, fit.rows.features, fit.labels, seed=seed, weights=fit.weights
         )
+        if options.trials or options.calibrate != "none":
+            facts[ONE_FIT] = time.perf_counter() - began_s
         classes = parent.adapter.classes(fitted)
         score_map = fit.correction
         if options.calibrate != "none":
@@ -185,7 +188,14 @@ class Retrain:
             facts=facts,
         )
 
-    def _demand_recipe(self, parent: Parent) -> None:
+    def _demand_possible(self, parent: Parent, options: RetrainOptions) -> None:
+        if options.calibrate != "none" and not parent.version.manifest.classes:
+            raise Invalid(
+                self.name,
+                needs="classes to calibrate",
+                came="a regression",
+                todo="Leave calibrate out.",
+            )
         reason = self.why_not(parent)
         if reason is not None:
             raise Refused(
@@ -254,13 +264,6 @@ def _calibrated(
     seed: int,
 ) -> tuple[ScoreMap, Mapping[str, Any]]:
     """Return the map of the scores by cross-fitting, with what it was fitted on."""
-    if not classes:
-        raise Invalid(
-            Retrain.name,
-            needs="classes to calibrate",
-            came="a regression",
-            todo="Leave calibrate out.",
-        )
 
     def weigh(
         which: npt.NDArray[np.bool_],
