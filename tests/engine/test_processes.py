@@ -47,6 +47,16 @@ def test_closing_leaves_nobody() -> None:
     assert not _is_alive(keeper)
 
 
+def test_warming_up_is_what_the_first_call_finds() -> None:
+    """Broken by an engine that starts a second keeper for its first call."""
+    engine = _engine()
+    engine.warm_up()
+    assert engine._crew is not None
+    warm = engine._crew._keeper.pid
+    assert engine.run(os.getppid, label="keeper").value == warm
+    engine.close()
+
+
 def test_an_engine_that_is_forgotten_leaves_nobody() -> None:
     """Broken by workers that wait for an engine that was never closed."""
     engine = _engine()
@@ -179,6 +189,20 @@ def test_engines_inside_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None
     outer.close()
 
 
+def test_killing_a_worker_kills_the_engine_inside(tmp_path: Path) -> None:
+    """Broken by workers of workers, in sessions of their own, that nobody kills."""
+    outer, sign = _engine(2), tmp_path / "pids"
+    calls = [
+        Call(work.stay_inside, (_engine(), str(sign)), "inner"),
+        Call(work.await_sign, (str(sign),), "wait"),
+    ]
+    for ended in outer.run_all(calls):
+        assert ended.at == 1
+        break
+    _demand_dead(sign)
+    outer.close()
+
+
 def test_workers_draw_numbers_of_their_own() -> None:
     """Broken by forks that share the state of numpy's global dice."""
     engine = ProcessEngine(EngineOptions(workers=2), preload=["numpy"])
@@ -211,7 +235,9 @@ def test_preloads_what_its_owner_uses() -> None:
     """Broken by a worker that pays a second for what its owner has loaded already."""
     names = loaded_here()
     assert "numpy" in names
-    assert not [name for name in names if "._" in name or name.startswith("renewal.testing")]
+    assert "renewal.engine.crew" in names
+    assert "renewal.testing.engine_calls" not in names
+    assert not [name for name in names if "._" in name]
     engine = ProcessEngine(EngineOptions(workers=1), preload=["colorsys", "no_such_module"])
     assert engine.run(work.is_loaded, "colorsys", label="loaded").value
     assert not engine.run(work.is_loaded, "sklearn", label="loaded").value

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from renewal.core.errors import Conflict, Invalid
+from renewal.core.errors import Conflict, Invalid, Unavailable
 from renewal.engine.contract import Call
 from renewal.engine.options import EngineOptions
 from renewal.testing import engine_calls as work
@@ -24,7 +26,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no types; Ray needs it
 import ray
 from ray.cluster_utils import Cluster
 
-from renewal.engine.ray import MOST_BYTES, RayEngine, loopback
+from renewal.engine.ray import MOST_BYTES, RayEngine, _connect, loopback
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,18 @@ def test_large_things_go_through_the_store(local_ray: RayEngine) -> None:
     with pytest.raises(Invalid, match="returns at most 1,048,576 bytes"):
         local_ray.run(bytes, MOST_BYTES + 1, label="returns much")
     assert local_ray.run(len, b"x" * (MOST_BYTES // 2), label="small").value == MOST_BYTES // 2
+
+
+def test_the_folder_and_the_path_of_the_caller_count(
+    local_ray: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken by tasks that do not find the modules and files that their caller finds."""
+    (tmp_path / "newcomer_on_ray.py").write_text("def answer():\n    return 42\n", "ascii")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    answer = import_module("newcomer_on_ray").answer
+    assert local_ray.run(answer, label="new").value == 42
+    assert local_ray.run(os.getcwd, label="where").value == str(tmp_path)
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -100,6 +114,14 @@ def test_two_nodes(local_ray: RayEngine, tmp_path: Path) -> None:
     cluster.remove_node(node)
     assert [ended.error for ended in ends] == [None, None, None]
     assert ends[0].at == 2
+
+
+def test_no_cluster_there() -> None:
+    """Broken by an address that nobody answers at: Ray tries for minutes and then aborts."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(Unavailable, match=f"a Ray cluster at {address}"):
+        _connect(EngineOptions(kind="ray", address=address))
 
 
 _ON_A_CLUSTER = """

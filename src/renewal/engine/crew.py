@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,13 +19,18 @@ from renewal.engine.keeper import HATCH
 from renewal.engine.share import worker_environment
 
 PRELOADED = (
-    *("lightgbm", "numpy", "pandas", "pyarrow", "renewal", "scipy", "skops", "sklearn"),
-    *("torch", "xgboost"),
+    *("lightgbm", "numpy", "pandas", "pyarrow", "renewal"),
+    *("scipy", "skops", "sklearn", "xgboost"),
 )
-"""Packages whose loaded modules are loaded once in the keeper: importing them starts no
-thread but an allocator's, so forking after that is safe (a test looks)."""
+"""Packages whose loaded modules are loaded once, in the keeper, before it forks.
 
-_NEVER = ("renewal.engine.ray", "renewal.testing")
+Importing them starts no thread but an allocator's, so forking after that is safe (a test
+looks). Torch would be safe too, but takes a second that most candidates do not need: a worker
+that needs it loads it and stays warm.
+"""
+
+# Our own files that bear these words load what they name.
+_NEVER = {"onnx", "optuna", "peft", "ray", "river", "testing", "torch", "transformers"}
 _WAIT_S = 30.0
 _DYING_S = 5.0
 
@@ -39,7 +45,8 @@ def loaded_here(packages: Iterable[str] = PRELOADED) -> list[str]:
     for name in sys.modules:
         parts = name.split(".")
         deep = 3 if parts[0] == "renewal" else 2
-        hidden = any(part.startswith("_") for part in parts) or name.startswith(_NEVER)
+        hidden = any(part.startswith("_") for part in parts)
+        hidden = hidden or not _NEVER.isdisjoint(re.split(r"[._]", name))
         if parts[0] in wanted and len(parts) <= deep and not hidden:
             names.append(name)
     return names

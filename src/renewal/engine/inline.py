@@ -11,7 +11,7 @@ from renewal.core.progress import Progress, hearing
 from renewal.engine.contract import Call, Ended, HearAt, Ran, Value
 from renewal.engine.measure import measured
 from renewal.engine.options import EngineOptions
-from renewal.engine.packing import out_of_memory, out_of_time
+from renewal.engine.packing import left, out_of_memory, out_of_time
 
 _DEFAULT = EngineOptions()
 
@@ -55,16 +55,16 @@ class InlineEngine:
         Raises
         ------
         Exception
-            Whatever the function raises, unchanged; but `sys.exit` in it ends nobody.
+            Whatever the function raises, unchanged.
         Unavailable
-            When memory ran out, as in every engine.
+            When memory ran out, or the function called `sys.exit`, as in every engine.
         """
         try:
             return measured(function, args, fresh=False)
         except MemoryError as error:
             raise out_of_memory(label, f"MemoryError: {error}") from error
         except SystemExit as error:
-            raise RuntimeError(f"SystemExit: {error}") from error
+            raise left(label, error) from error
 
     def run_all(self, calls: Sequence[Call], hear: HearAt | None = None) -> Iterator[Ended]:
         """Run the calls one after the other; yield each as it ends.

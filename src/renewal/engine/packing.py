@@ -126,13 +126,16 @@ def pack_ran(ran: Ran[Any], label: str, *, most_bytes: int | None = None) -> byt
 def pack_error(error: BaseException, label: str) -> bytes:
     """Pickle what a function raised; one that would not come back whole says what it was.
 
-    A `MemoryError` becomes `Unavailable` with the reason ``memory``. The traceback of the
+    A `MemoryError` becomes `Unavailable` with the reason ``memory``, a `SystemExit` one with
+    the reason ``lost``. The traceback of the
     worker comes along as a note.
     """
     came = "".join(traceback.format_exception(error))
     told: BaseException = error
     if isinstance(error, MemoryError):
         told = out_of_memory(label, f"MemoryError: {error}")
+    elif isinstance(error, SystemExit):
+        told = left(label, error)
     packed = _whole(told)
     if packed is None:
         packed = pickle.dumps(RuntimeError(f"{type(error).__qualname__}: {error}"))
@@ -200,10 +203,15 @@ def lost(label: str, came: str, reason: str = "lost") -> RenewalError:
     )
 
 
+def left(label: str, error: SystemExit) -> RenewalError:
+    """Return the error of a call that called `sys.exit`: nobody but itself is to end."""
+    return lost(label, f"a function that left by SystemExit: {error}")
+
+
 def _whole(error: BaseException) -> bytes | None:
     """Pickle an error; None where its type does not survive that, as many do not."""
     if not isinstance(error, Exception):
-        return None  # SystemExit and its like must not end the caller
+        return None  # an interrupt of the worker is none of its caller
     try:
         packed = pickle.dumps(error)
         back = pickle.loads(packed)  # noqa: S301  # what was pickled on the line above

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import weakref
 from collections import deque
@@ -84,6 +85,7 @@ class ProcessEngine:
     ) -> None:
         self.options, self.preload, self.silent_s = options, preload, silent_s
         self._crew: Crew | None = None
+        self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it was made of: the copy starts its own workers when it is used."""
@@ -93,6 +95,10 @@ class ProcessEngine:
     def n_slots(self) -> int:
         """As many as the options say, or one a core; inside a worker no more than its share."""
         return n_slots_for(self.options.workers)
+
+    def warm_up(self) -> None:
+        """Start to load what workers need, and return at once; a first call would do it too."""
+        self._ready_crew()
 
     def run(self, function: Callable[..., Value], /, *args: Any, label: str) -> Ran[Value]:
         """Run ``function(*args)`` in a worker, wait, and return its value with its cost.
@@ -153,14 +159,15 @@ class ProcessEngine:
                 one.hand.kill()
 
     def _ready_crew(self) -> Crew:
-        if self._crew is None or not self._crew.is_alive:
-            self.close()
-            preload = loaded_here() if self.preload is None else list(self.preload)
-            self._crew = Crew(
-                self.n_slots, self.options.memory_bytes, silent_s=self.silent_s, preload=preload
-            )
-            weakref.finalize(self, self._crew.close)
-        return self._crew
+        with self._lock:
+            if self._crew is None or not self._crew.is_alive:
+                self.close()
+                preload = loaded_here() if self.preload is None else list(self.preload)
+                self._crew = Crew(
+                    self.n_slots, self.options.memory_bytes, silent_s=self.silent_s, preload=preload
+                )
+                weakref.finalize(self, self._crew.close)
+            return self._crew
 
 
 def _start(crew: Crew, at: int, call: Call) -> _Running | Ended:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 import threading
 import time
 import uuid
@@ -11,28 +13,29 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # tells nobody, unless its owner wants
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray is going to do anyway
 
 import ray  # Ray reads the lines above while it is imported
-from ray import exceptions as failures  # as above
-from ray._private import ray_constants  # as above; see `loopback`
+from ray import exceptions as failures
+from ray._private import ray_constants
 
-from renewal.core.errors import Conflict, RenewalError  # after the lines above
-from renewal.core.progress import Progress, tell_progress  # as above
-from renewal.engine.contract import Call, Ended, HearAt, Ran, Value  # as above
-from renewal.engine.options import EngineOptions  # as above
-from renewal.engine.packing import (  # as above
+from renewal.core.errors import Conflict, RenewalError, Unavailable
+from renewal.core.progress import Progress, tell_progress
+from renewal.engine.contract import Call, Ended, HearAt, Ran, Value
+from renewal.engine.options import EngineOptions
+from renewal.engine.packing import (
     lost,
     out_of_memory,
     out_of_time,
     pack_call,
     unpack_end,
 )
-from renewal.engine.ray_task import DESK, Desk, run_task  # as above
-from renewal.engine.share import n_cores  # as above
+from renewal.engine.ray_task import DESK, Desk, run_task
+from renewal.engine.share import n_cores
 
 MOST_BYTES = 2**20
 """Larger calls are refused: objects go through the store, not through Ray's memory."""
@@ -41,6 +44,7 @@ _DEFAULT = EngineOptions(kind="ray")
 _LISTEN_EVERY_S = 0.25
 _GRACE_S = 5.0
 _DYING_S = 30.0
+_KNOCK_S = 10.0
 _STORE_BYTES = 80 * 2**20  # nothing large travels by it; Ray takes no less
 
 
@@ -146,6 +150,8 @@ class RayEngine:
             membership.end()
 
     def _join(self) -> _Membership:
+        if self._membership is not None and not ray.is_initialized():
+            self.close()  # somebody else has stopped Ray
         if self._membership is None:
             self._membership = _Membership(self.options)
             weakref.finalize(self, self._membership.end).atexit = False  # Ray has its own
@@ -194,7 +200,8 @@ class _Membership:
         key = uuid.uuid4().hex
         limits = (call.limit_s, self.memory_bytes, MOST_BYTES)
         remote = self._remote.options(name=call.label, num_cpus=1, max_retries=0)
-        ref = remote.remote(packed, call.label, key, limits)
+        place = (str(Path.cwd()), list(sys.path))
+        ref = remote.remote(packed, call.label, key, limits, place)
         task = _Task(at, call, key, ref, time.perf_counter())
         self.tasks.add(task)
         return task
@@ -319,7 +326,16 @@ def loopback() -> Iterator[None]:
 def _connect(options: EngineOptions) -> None:
     quiet = {"logging_level": "error", "log_to_driver": False}
     if options.address is not None:
-        ray.init(address=options.address, **quiet)
+        try:
+            _knock(options.address)
+            ray.init(address=options.address, **quiet)
+        except (OSError, RuntimeError) as error:
+            raise Unavailable(
+                "RayEngine",
+                needs=f"a Ray cluster at {options.address}, with a node on this machine",
+                came=str(error),
+                todo="Start one by `ray start`, or leave the address out.",
+            ) from error
         return
     with loopback():
         ray.init(
@@ -330,6 +346,13 @@ def _connect(options: EngineOptions) -> None:
             _system_config={"process_group_cleanup_enabled": True},
             **quiet,
         )
+
+
+def _knock(address: str) -> None:
+    """See whether anybody is there: Ray itself tries for more than five minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
 
 
 def _address() -> str:

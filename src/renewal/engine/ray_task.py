@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -21,6 +23,9 @@ DESK = "renewal-desk"
 
 _LOOK_EVERY_S = 0.1
 _TELL_EVERY_S = 0.25
+
+Place = tuple[str, list[str]]
+"""The working folder of the caller and its import path; they count where they exist here."""
 
 Limits = tuple[float | None, int | None, int]
 """Seconds that a call may take, bytes that its process may hold, bytes that it may return."""
@@ -54,10 +59,16 @@ class Desk:
         return {key: self._news.pop(key) for key in keys if key in self._news}
 
 
-def run_task(packed: bytes, label: str, key: str, limits: Limits) -> tuple[str, bytes]:
+def run_task(
+    packed: bytes, label: str, key: str, limits: Limits, place: Place
+) -> tuple[str, bytes]:
     """Run one call in this process of Ray's; return ``ran`` or ``error``, and what it is."""
     limit_s, memory_bytes, most_bytes = limits
     os.environ[CORES] = "1"  # engines of local processes inside stay within the task's core
+    folder, path = place
+    sys.path.extend(entry for entry in path if entry not in sys.path)
+    if Path(folder).is_dir():
+        os.chdir(folder)
     mouth = _Mouth(key)
     guard = _Guard(mouth, limit_s, memory_bytes)
     try:

@@ -153,3 +153,8 @@ def run_inside(engine: Engine, n_calls: int) -> tuple[int, int]:
         return total, engine.n_slots
     finally:
         engine.close()
+
+
+def stay_inside(engine: Engine, sign: str) -> None:
+    """Let a worker of an engine that was carried here start a process, and stay."""
+    engine.run(start_and_stay, sign, label="stay")
