@@ -39,9 +39,10 @@ ALLOWED: dict[str, set[str]] = {
 # What the files that bear a framework's name may import beside it: models/sklearn_bytes.py
 # may import scikit-learn and what writes and feeds its estimators.
 COMPANIONS: dict[str, set[str]] = {
-    "onnx": {"onnx", "onnxruntime", "skl2onnx"},
+    "onnx": {"google", "onnx", "onnxruntime", "skl2onnx"},
     "pillow": {"PIL"},
     "peft": {"peft", "torch"},
+    "river": {"pandas", "river"},
     "sklearn": {"sklearn", "skops", "pandas", "scipy"},
     "transformers": {"transformers", "tokenizers", "safetensors", "torch"},
 }

@@ -11,6 +11,7 @@ import pytest
 from river import (
     dummy,
     ensemble,
+    forest,
     linear_model,
     multiclass,
     naive_bayes,
@@ -149,6 +150,24 @@ def test_one_that_was_trained_elsewhere_says_its_classes() -> None:
     assert ADAPTER.predict(model, ROWS)[0].sum() == pytest.approx(1.0)
     with pytest.raises(Invalid, match="in order"):
         RiverModel(learner, ("yes", "no"))
+
+
+def test_trees_and_forests_grow_and_linear_models_do_not() -> None:
+    """Broken by a size that a cap on growth could not see."""
+    options = {"grace_period": 20, "delta": 0.1}
+    for learner in (
+        tree.HoeffdingAdaptiveTreeClassifier(**options),
+        forest.ARFClassifier(n_models=2, **options),
+        forest.AMFClassifier(n_estimators=2),
+    ):
+        fitted = ADAPTER.fit(learner, ROWS, SAID, seed=1)
+        before = ADAPTER.capabilities(fitted)
+        grown = ADAPTER.partial_fit(fitted, ROWS, SAID[::-1].copy())
+        after = ADAPTER.capabilities(grown)
+        assert before.grows
+        assert (before.size or 0) < (after.size or 0)
+    for learner in (scaled(linear_model.LogisticRegression()), naive_bayes.GaussianNB()):
+        assert not ADAPTER.capabilities(learner).grows
 
 
 def test_what_it_knows_nothing_of_is_equally_likely() -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from renewal.core.errors import Invalid
 from renewal.models.onnx_model import OnnxModel
@@ -84,7 +83,7 @@ def scores_of(model: OnnxModel, found: Any, n_rows: int) -> Scores:
     scores = np.ascontiguousarray(found, dtype=np.float64).reshape(n_rows, -1)
     n_scores = len(model.classes) or 1
     if model.is_logits and model.classes:
-        scores = expit(scores) if scores.shape[1] == 1 else softmax(scores, axis=1)
+        scores = _shares(scores)
     if n_scores == 2 and scores.shape[1] == 1:
         scores = np.column_stack([1.0 - scores, scores])
     if scores.shape != (n_rows, n_scores) or not np.isfinite(scores).all():
@@ -134,6 +133,15 @@ def output_of(model: OnnxModel) -> str:
         came=", ".join(f"{each.name}: {each.type}" for each in outputs),
         todo="Name it: OnnxModel.read(path, output=...).",
     )
+
+
+def _shares(logits: Scores) -> Scores:
+    """Return the probabilities of logits; of one column, that of the second class."""
+    if logits.shape[1] == 1:
+        # Half a tanh, so that no exponential can overflow.
+        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
 def _columns(features: pa.Table) -> list[tuple[str, Any]]:

@@ -91,8 +91,8 @@ class RiverAdapter:
     def capabilities(self, estimator: Any) -> Capabilities:
         """Say that it goes on row by row, whether it takes in classes, and whether it grows.
 
-        Trees, forests and rules grow as long as rows come; neighbors until their window is
-        full. Linear models and naive Bayes do not.
+        Trees and forests grow as long as rows come. Linear models and naive Bayes do not, and
+        neighbors have a window of rows as their bound.
         """
         model = model_of(estimator)
         grows = any(

@@ -15,7 +15,7 @@ import zlib
 from typing import Any
 
 from renewal.core.errors import Invalid
-from renewal.models.river_read import Reader
+from renewal.models.river_read import Reader, damaged
 from renewal.models.river_trust import is_rivers, resolve
 from renewal.models.river_write import Writer
 
@@ -77,16 +77,11 @@ def from_bytes(data: bytes, trust: tuple[str, ...] = ()) -> Any:
         inflater = zlib.decompressobj()
         text = inflater.decompress(data[len(_MAGIC) :], _MOST_BYTES)
         if not inflater.eof:
-            raise ValueError("it ends early, or is larger than 2 GiB")
+            raise damaged("bytes that end early, or are larger than 2 GiB")
         root, nodes = json.loads(text)
         return Reader(nodes, frozenset(trust)).value(root)
     except _BROKEN as error:
-        raise Invalid(
-            _WHO,
-            needs="a whole model of River",
-            came=f"{type(error).__name__}: {error}",
-            todo="Write the file again, or take another version.",
-        ) from error
+        raise damaged(f"{type(error).__name__}: {error}") from error
 
 
 def copy_of(model: Any) -> Any:

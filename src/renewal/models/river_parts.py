@@ -14,7 +14,7 @@ from typing import Any
 
 from river import base, compose
 
-GROWING = ("river.forest.", "river.neighbors.", "river.tree.")
+GROWING = ("river.forest.", "river.tree.")
 
 
 def rebuilt(part: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:
@@ -123,7 +123,7 @@ def parts_of(learner: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def size_of(learner: Any) -> int | None:
-    """Return how much it has grown to: nodes of trees, or rows in a window.
+    """Return how much it has grown to: nodes of trees.
 
     None where nothing in it grows.
     """
@@ -149,10 +149,6 @@ def _own_size(part: Any) -> int | None:
     for name in ("n_nodes", "_n_nodes"):
         if isinstance(getattr(part, name, None), int):
             return int(getattr(part, name))
-    for name in ("_data", "window", "models"):
-        held = getattr(part, name, None)
-        if held is not None and hasattr(held, "__len__"):
-            return len(held)
     return None
 
 

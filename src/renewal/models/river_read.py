@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from river._river_rust.vectordict import VectorDict
 
+from renewal.core.errors import Invalid
 from renewal.models.river_trust import is_rivers, resolve
 
 _SHELLS: dict[str, Callable[[], Any]] = {
@@ -89,7 +90,7 @@ class Reader:
             owner, found = kind, found.__func__
         is_method = isinstance(found, types.FunctionType) and not name.startswith("__")
         if not is_method or not is_rivers(found.__module__):
-            raise ValueError(f"{kind.__qualname__}.{name} is no method of River")
+            raise damaged(f"{kind.__qualname__}.{name}, which is no method of River")
         return types.MethodType(found, owner)
 
     def shell(self, number: int) -> Any:
@@ -142,11 +143,21 @@ class Reader:
             object.__setattr__(built, name, value)
 
 
+def damaged(came: str) -> Invalid:
+    """Return the error for bytes that are no whole model."""
+    return Invalid(
+        "RiverAdapter.load",
+        needs="a whole model of River",
+        came=came,
+        todo="Register the model again, or take another version.",
+    )
+
+
 def _attributes(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     for name in found:
         if not isinstance(name, str) or name.startswith("__"):
-            raise ValueError(f"{name!r} is no attribute")
+            raise damaged(f"{name!r}, which is no attribute")
     return found
 
 
@@ -157,7 +168,7 @@ def _set_state(built: Any, state: Any) -> None:
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise ValueError(f"a damaged state of {type(built).__qualname__}") from error
+        raise damaged(f"a broken state of {type(built).__qualname__}") from error
 
 
 def _array(_: Reader, dtype: str, shape: list[int], data: str) -> Any:
@@ -167,7 +178,7 @@ def _array(_: Reader, dtype: str, shape: list[int], data: str) -> Any:
 def _number_type(name: str) -> np.dtype[Any]:
     found = np.dtype(name)
     if found.hasobject:
-        raise ValueError(f"{name!r} holds objects")
+        raise damaged(f"an array of objects ({name!r})")
     return found
 
 
@@ -190,7 +201,7 @@ def _random_state(reader: Reader, state: Any) -> Any:
 def _object(reader: Reader, name: str, args: list[Any], *_: Any) -> Any:
     kind = reader.named(name)
     if not isinstance(kind, type) or issubclass(kind, type):
-        raise ValueError(f"{name!r} is no class of objects")  # noqa: TRY004  # damaged bytes
+        raise damaged(f"{name!r}, which is no class of objects")
     return kind.__new__(kind, *reader.values(args))
 
 
