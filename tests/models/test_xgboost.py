@@ -29,7 +29,6 @@ SIGNATURE = Signature(tuple(Field(name, "float") for name in ROWS.column_names))
     [
         ({"booster": "dart"}, "dart"),
         ({"booster": "gblinear"}, "gblinear"),
-        ({"multi_strategy": "multi_output_tree"}, "several values"),
     ],
 )
 def test_what_cannot_be_continued_soundly_is_declared(params: dict[str, Any], says: str) -> None:
@@ -81,6 +80,11 @@ def test_another_word_for_what_is_missing_is_refused(params: dict[str, Any]) -> 
 def test_objectives_without_probabilities_are_refused(objective: str) -> None:
     with pytest.raises(Invalid, match="gives probabilities"):
         ADAPTER.fit(XGBClassifier(n_jobs=1, objective=objective), ROWS, LATE)
+
+
+def test_leaves_of_several_values_are_refused() -> None:
+    with pytest.raises(Invalid, match="one value in a leaf"):
+        ADAPTER.fit(XGBClassifier(multi_strategy="multi_output_tree"), ROWS, LATE)
 
 
 def test_softmax_gives_probabilities() -> None:

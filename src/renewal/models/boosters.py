@@ -279,7 +279,7 @@ class BoosterAdapter(BoosterLibrary):
                 self.name,
                 bool(header["is_classifier"]),
                 params,
-                self._read(payload, params),
+                self._checked(payload, params),
                 None if columns is None else tuple(columns),
                 tuple(None if each is None else tuple(each) for each in header["texts"]),
                 tuple(header["classes"]),

@@ -115,6 +115,14 @@ class BoosterLibrary(ABC):
         """Return the booster in what `_written` returned, for a recipe with `params`."""
 
     @abstractmethod
+    def _checked(self, payload: bytes, params: Mapping[str, Any]) -> Any:
+        """Return the booster in bytes that anybody may have written.
+
+        The libraries believe their bytes, and a tree that points beyond its arrays ends the
+        process; what is unsound raises one of `_errors`.
+        """
+
+    @abstractmethod
     def _n_trees(self, booster: Any) -> int:
         """Return the number of trees."""
 

@@ -18,9 +18,11 @@ import numpy as np
 
 from renewal.core.errors import Invalid
 from renewal.models.boosters import BoosterAdapter
+from renewal.models.boosters_bytes import not_ours
 from renewal.models.boosters_library import Boosted, Job
 from renewal.models.boosters_rows import Matrix, Texts
 from renewal.models.contract import Weights
+from renewal.models.lightgbm_bounds import why_unsound
 from renewal.models.space import Dimension, Space
 
 # The library's own other words, which would silently win over what this adapter sets.
@@ -133,6 +135,13 @@ class LightGbmAdapter(BoosterAdapter):
 
     def _read(self, payload: bytes, params: Mapping[str, Any]) -> Any:  # noqa: ARG002  # says at each call how many threads
         return lightgbm.Booster(model_str=payload.decode())
+
+    def _checked(self, payload: bytes, params: Mapping[str, Any]) -> Any:
+        # Before the library sees it: it ends the process on a tree that ends too soon.
+        reason = why_unsound(payload.decode())
+        if reason is not None:
+            raise not_ours("LightGbmAdapter.load", f"a model with {reason}")
+        return self._read(payload, params)
 
     def _n_trees(self, booster: Any) -> int:
         return int(booster.num_trees())

@@ -19,9 +19,11 @@ import xgboost
 from renewal.core.errors import Invalid
 from renewal.core.spec import Signature
 from renewal.models.boosters import BoosterAdapter
+from renewal.models.boosters_bytes import not_ours
 from renewal.models.boosters_library import Boosted, Job
 from renewal.models.boosters_rows import Matrix, Texts
 from renewal.models.space import Dimension, Space
+from renewal.models.xgboost_bounds import why_unsound
 from renewal.models.xgboost_json import mixed, without_categories
 
 # Of the wrapper, not of the library.
@@ -34,7 +36,8 @@ class XgboostAdapter(BoosterAdapter):
     """Fits, continues, predicts and stores XGBoost's classifier and regressor.
 
     Rows reach the library as one matrix; columns of texts are categories whose codes are
-    stored with the model. It is stored in the library's UBJSON format.
+    stored with the model. It is stored in the library's JSON format: the binary one is half as
+    large, and cannot be checked before the library reads it.
 
     Notes
     -----
@@ -127,13 +130,22 @@ class XgboostAdapter(BoosterAdapter):
         return model.booster.inplace_predict(matrix)
 
     def _written(self, booster: Any) -> bytes:
-        return bytes(booster.save_raw("ubj"))
+        return bytes(booster.save_raw("json"))
 
     def _read(self, payload: bytes, params: Mapping[str, Any]) -> Any:
         n_jobs = params.get("n_jobs")
         booster = xgboost.Booster({"nthread": n_jobs} if n_jobs else None)
         booster.load_model(bytearray(payload))
         return booster
+
+    def _checked(self, payload: bytes, params: Mapping[str, Any]) -> Any:
+        # Before the library sees it: it ends the process on a tree that points beyond itself.
+        model = json.loads(payload)
+        reason = why_unsound(model)
+        if reason is not None:
+            raise not_ours("XgboostAdapter.load", f"a model with {reason}")
+        # Written anew, so that what was checked and what is read are one.
+        return self._read(json.dumps(model).encode(), params)
 
     def _n_trees(self, booster: Any) -> int:
         learner = json.loads(booster.save_config())["learner"]["gradient_booster"]
@@ -166,8 +178,6 @@ class XgboostAdapter(BoosterAdapter):
         kind = params.get("booster") or "gbtree"
         if kind != "gbtree":
             return f"booster={kind!r} changes what it has learned when it goes on"
-        if params.get("multi_strategy") == "multi_output_tree":
-            return "multi_strategy='multi_output_tree' keeps several values in a leaf"
         return None
 
 
@@ -184,6 +194,13 @@ def _settings(job: Job) -> dict[str, Any]:
                 todo="Leave it out; tune n_estimators, hand in categories as texts and what is "
                 "missing as nulls.",
             )
+    if given.get("multi_strategy") == "multi_output_tree":
+        raise Invalid(
+            "XgboostAdapter.fit",
+            needs="trees with one value in a leaf",
+            came="multi_strategy='multi_output_tree'",
+            todo="Leave it out: XGBoost then grows a tree for each class.",
+        )
     for name in _WRAPPERS:
         given.pop(name, None)
     given |= _constraints(given, job.columns)
