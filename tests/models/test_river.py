@@ -162,7 +162,8 @@ def test_trees_and_forests_grow_and_linear_models_do_not() -> None:
     ):
         fitted = ADAPTER.fit(learner, ROWS, SAID, seed=1)
         before = ADAPTER.capabilities(fitted)
-        grown = ADAPTER.partial_fit(fitted, ROWS, SAID[::-1].copy())
+        further = pa.table({"x": X[::-1] * 1.5, "y": X * 1.5})
+        grown = ADAPTER.partial_fit(fitted, further, SAID)
         after = ADAPTER.capabilities(grown)
         assert before.grows
         assert (before.size or 0) < (after.size or 0)
