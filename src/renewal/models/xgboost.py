@@ -36,8 +36,8 @@ class XgboostAdapter(BoosterAdapter):
     """Fits, continues, predicts and stores XGBoost's classifier and regressor.
 
     Rows reach the library as one matrix; columns of texts are categories whose codes are
-    stored with the model. It is stored in the library's JSON format: the binary one is half as
-    large, and cannot be checked before the library reads it.
+    stored with the model. It is stored in the library's JSON format: the binary one is a fifth
+    smaller, and cannot be checked before the library reads it.
 
     Notes
     -----
