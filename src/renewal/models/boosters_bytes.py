@@ -62,7 +62,7 @@ def not_ours(who: str, reason: str) -> Invalid:
     return Invalid(
         who,
         needs="bytes that dump of the same adapter has written",
-        came=f"others: {reason.strip().rstrip('.')}",
+        came=reason.strip().rstrip("."),
         todo="Load the version with the adapter that its manifest names.",
     )
 

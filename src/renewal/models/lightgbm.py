@@ -140,7 +140,7 @@ class LightGbmAdapter(BoosterAdapter):
         # Before the library sees it: it ends the process on a tree that ends too soon.
         reason = why_unsound(payload.decode())
         if reason is not None:
-            raise not_ours("LightGbmAdapter.load", f"a model with {reason}")
+            raise not_ours("LightGbmAdapter.load", reason)
         return self._read(payload, params)
 
     def _n_trees(self, booster: Any) -> int:

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from renewal.core.errors import Invalid
+from renewal.models.boosters_bytes import not_ours
+
 _WHOLE = re.compile(r"[-0-9 ]*")
 _NUMBERS = re.compile(r"[-+0-9.eE naif]*")
 _OF_SPLITS = ("split_feature", "split_gain", "threshold", "decision_type", "left_child",
@@ -43,6 +46,8 @@ def why_unsound(text: str) -> str | None:
     """
     try:
         _check(text)
+    except Invalid as error:
+        return error.came
     except (ValueError, KeyError, IndexError, OverflowError) as error:
         return f"{error}".strip("'")
     return None
@@ -152,4 +157,4 @@ def _within(found: Numbers, end: int) -> bool:
 
 def _demand(is_so: bool, otherwise: str) -> None:  # noqa: FBT001  # reads as a sentence
     if not is_so:
-        raise ValueError(otherwise)
+        raise not_ours("load", otherwise)

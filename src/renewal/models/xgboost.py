@@ -143,7 +143,7 @@ class XgboostAdapter(BoosterAdapter):
         model = json.loads(payload)
         reason = why_unsound(model)
         if reason is not None:
-            raise not_ours("XgboostAdapter.load", f"a model with {reason}")
+            raise not_ours("XgboostAdapter.load", reason)
         # Written anew, so that what was checked and what is read are one.
         return self._read(json.dumps(model).encode(), params)
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from renewal.core.errors import Invalid
+from renewal.models.boosters_bytes import not_ours
+
 _OF_NODES = ("left_children", "right_children", "split_indices", "split_conditions",
              "default_left", "split_type", "base_weights", "loss_changes", "parents",
              "sum_hessian")  # fmt: skip
@@ -32,6 +35,8 @@ def why_unsound(model: Mapping[str, Any]) -> str | None:
     """
     try:
         _check(model["learner"])
+    except Invalid as error:
+        return error.came
     except (AttributeError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         return f"{type(error).__name__}: {error}"
     return None
@@ -112,4 +117,4 @@ def _within(found: Any, end: int) -> bool:
 
 def _demand(is_so: bool, otherwise: str) -> None:  # noqa: FBT001  # reads as a sentence
     if not is_so:
-        raise ValueError(otherwise)
+        raise not_ours("load", otherwise)
