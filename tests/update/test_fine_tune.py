@@ -116,6 +116,25 @@ def test_it_stops_when_validation_rows_get_worse(parent_of: ParentOf, timed: Row
     assert last > before + 0.05
 
 
+def test_without_rows_to_watch_it_goes_as_far_as_was_best_before(
+    parent_of: ParentOf, timed: Rows
+) -> None:
+    """Breaks when the fit up to the cut trains on where the race had stopped."""
+    parent = parent_of(NET, timed)
+    options = FineTuneOptions(epochs=12, batch=32, lr=3e-2, replay=0.0)
+    validation = timed.take(np.arange(800, 1200))
+    race = FineTune().make(
+        parent, timed.take(np.arange(800)), options, seed=1, means=Means(validation=validation)
+    )
+    best = race.facts["best_epoch"]
+    assert 0 < best < 12
+    last = FineTune().make(parent, timed, options, seed=1, means=Means(found=race.facts))
+    plain = FineTune().make(parent, timed, replace(options, epochs=best), seed=1)
+    assert parent.adapter.dump(last.estimator) == parent.adapter.dump(plain.estimator)
+    with pytest.raises(Refused, match="no epoch made it better"):
+        FineTune().make(parent, timed, options, seed=1, means=Means(found={"best_epoch": 0}))
+
+
 def test_replay_keeps_what_new_rows_do_not_show(parent_of: ParentOf, timed: Rows) -> None:
     parent = parent_of(NET, timed, n_seen=600)
     a, label = timed.features["a"].to_numpy(), np.array(timed.label)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from renewal.core.errors import Corrupt, Invalid
 from renewal.core.progress import tell_progress
 from renewal.models.layers import Tuning
+from renewal.models.learned import tell_learned
 from renewal.models.torch_checkpoint import (
     Checkpoint,
     digest_of,
@@ -96,7 +97,7 @@ class _State:
 
 
 def learn(job: Job) -> dict[str, float | int | None]:
-    """Train a module in place; return what is worth knowing of it.
+    """Train a module in place; return, and tell, what is worth knowing of it.
 
     Parameters
     ----------
@@ -131,7 +132,9 @@ def learn(job: Job) -> dict[str, float | int | None]:
     flags = {name: each.requires_grad for name, each in job.module.named_parameters()}
     try:
         with seeded(job.seed, job.device):
-            return _Run(job).go()
+            found = _Run(job).go()
+        tell_learned(**found)
+        return found
     finally:
         for name, each in job.module.named_parameters():
             each.requires_grad_(flags[name])

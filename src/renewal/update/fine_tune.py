@@ -20,6 +20,7 @@ from renewal.data.keyset import KeySet
 from renewal.data.rows import Rows
 from renewal.models.adapters import adapter_of
 from renewal.models.layers import LayeredAdapter, Lesson, Tuning
+from renewal.models.learned import learned_facts
 from renewal.models.load import load_estimator
 from renewal.models.score_map import unmapped
 from renewal.update.contract import ALONE, Made, Means, Parent
@@ -152,7 +153,8 @@ class FineTune:
             Of the replayed rows, of their order, of new layers and of dropout.
         means : Means
             Validation rows for early stopping, a budget in seconds, a scratch folder for
-            checkpoints, and bases to choose from.
+            checkpoints, and bases to choose from. Without validation rows, as many epochs as
+            the same recipe `found` best before, from the base that it found.
 
         Raises
         ------
@@ -182,8 +184,9 @@ class FineTune:
         )
         watched = _watched(base, means.validation, lesson)
         tuner = _Tuner(base, lesson, watched, divided_seed(seed, "tuning"), means.scratch)
-        how = tuner.within(options.tuning, means.budget_s, began)
-        fitted = tuner.tune(how)
+        how = tuner.within(_known_epochs(options, watched, means), means.budget_s, began)
+        with learned_facts() as learned:
+            fitted = tuner.tune(how)
         demand_finite(base, fitted, used, who=self.name)
         return Made(
             estimator=fitted,
@@ -200,7 +203,7 @@ class FineTune:
                 "n_new": int(is_new.sum()),
                 "n_replayed": int((~is_new).sum()),
                 "n_watched": 0 if watched is None else len(watched.labels),
-                "steps": how.steps,
+                **learned,
                 **ranks,
             },
         )
@@ -292,6 +295,23 @@ def _with_replay(
     return labelled.take(at), is_new[at]
 
 
+def _known_epochs(options: FineTuneOptions, watched: Lesson | None, means: Means) -> Tuning:
+    """Return how to tune: where nothing is watched, for as long as was best when it was.
+
+    Of timed data the last fit takes in the rows on which the race chose, and would else
+    train on where the race had stopped.
+    """
+    best = means.found.get("best_epoch")
+    if watched is not None or best is None or options.patience is None:
+        return options.tuning
+    if best == 0:
+        raise _refused(
+            "in the race no epoch made it better than it was before",
+            "Lower lr, freeze more layers, or take another strategy.",
+        )
+    return replace(options.tuning, epochs=best)
+
+
 def _watched(base: Parent, validation: Rows | None, lesson: Lesson) -> Lesson | None:
     """Return the labelled validation rows of classes that the candidate will know."""
     if validation is None or validation.label is None:
@@ -328,6 +348,11 @@ def _base(
     known = [each for each in means.bases if each.manifest.trained_keys is not None]
     if means.store is None or not known:
         return parent, {"base": parent.version.id, "why": "no base with known training rows"}
+    found = {each.id: each for each in known}.get(str(means.found.get("base")))
+    if found is not None:
+        return _loaded(parent, found, seed, means), {"base": found.id}
+    if means.found.get("base") == parent.version.id:
+        return parent, {"base": parent.version.id}
     ranked = choose_base(
         parent,
         new,
