@@ -122,9 +122,9 @@ def test_every_strategy_ran_in_the_race(updated: Updated) -> None:
     """Breaks when a strategy fails in the circuit and the leak tests pass for want of a fit."""
     _, update, _, _ = updated(time="at", label_delay="1d")
     outcomes = {entry["recipe"]: entry["outcome"] for entry in update.entries}
-    assert outcomes == dict.fromkeys(
-        ["keep", *plugin_names("strategies"), "retrain(window=2w)"], "made"
-    )
+    names = ["keep", *plugin_names("strategies"), "retrain(window=2w)"]
+    # The recorder has no layers; what tunes them is planted with rows in the strategies' suite.
+    assert outcomes == dict.fromkeys(names, "made") | {"fine_tune": "not_possible"}
 
 
 def test_a_planted_leak_is_never_judged(updated: Updated, monkeypatch: pytest.MonkeyPatch) -> None:

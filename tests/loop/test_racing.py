@@ -256,3 +256,44 @@ def test_swept_losers_lose_their_bytes_and_nothing_else(home: Home) -> None:
     assert swept.n_bytes == sum(each.manifest.artifact_bytes for each in own) > 0
     assert model.sweep("30d").versions == ()
     assert [event.kind for event in model.log()].count("swept") == 1
+
+
+def test_where_cost_is_claimed_the_race_chooses_by_cost(tmp_path: Path, clock: ReplayClock) -> None:
+    """Breaks when a version that decides cheaper loses the race for its log-loss."""
+    (tmp_path / "renewal.toml").write_text(
+        "[gate]\nmust_prove = ['superior(cost)']\n"
+        "[gate.costs]\nFalse = {False = 0.0, True = 1.0}\nTrue = {False = 10.0, True = 0.0}\n",
+        encoding="utf-8",
+    )
+    with open_home(tmp_path, clock=clock) as home:
+        model = home.model("m", task="binary", target="late", key="key")
+        first, later = frame(20), frame(60, first_day=20, seed=1)
+        for table in (first, later):
+            del table["at"]
+        model.train(LogisticRegression(), first)
+        model.feed.append(later)
+        update = model.update(["retrain", "recalibrate:costs=fp:1|fn:10"])
+        losses = {each["recipe"]: each["loss"] for each in update.entries}
+        assert update.candidate is not None
+        assert update.candidate.facts["recipe"] == "recalibrate(costs=fp:1|fn:10)"
+        assert losses["recalibrate(costs=fp:1|fn:10)"] < 0.7 * losses["keep"]
+
+
+def test_rows_that_wait_for_their_label_tell_of_the_shares(home: Home) -> None:
+    """The world brings far more of one class, and no label has come: shares are all there is."""
+    model = home.model("m", task="binary", target="late", key="key")
+    first = frame(40)
+    del first["at"]
+    model.train(LogisticRegression(), first)
+    rng = np.random.default_rng(5)
+    x = rng.normal(loc=1.5, size=4_000)
+    waiting = {"key": [f"w{at}" for at in range(4_000)], "x": x, "z": rng.normal(size=4_000)}
+    model.feed.append(waiting)
+    labelled = frame(4, first_day=50, seed=3)
+    del labelled["at"]
+    model.feed.append(labelled)
+    update = model.update(["recalibrate:method=prior"])
+    (entry,) = [each for each in update.entries if each["recipe"].startswith("recalibrate")]
+    assert entry["outcome"] == "made", entry["reason"]
+    n_rows = int(entry["reason"].split()[0].replace(",", ""))
+    assert n_rows > 2_000

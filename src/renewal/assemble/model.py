@@ -106,6 +106,14 @@ class Model(Updating):
     ) -> Version:
         """Register a fitted estimator from a file of a safe format; see `register`.
 
+        Parameters
+        ----------
+        path : Path
+            A skops file of scikit-learn, or an ``.onnx`` graph; where that does not name its
+            classes, register `OnnxModel.read(path, classes=...)` instead.
+        trained_on, who
+            As for `register`.
+
         Raises
         ------
         NotFound
@@ -117,7 +125,8 @@ class Model(Updating):
             raise NotFound(
                 "Model.register_file", needs="a file", came=str(path), todo="Check the path."
             )
-        adapter = load_plugin("adapters", "sklearn")()
+        is_graph = path.suffix.lower() == ".onnx"
+        adapter = load_plugin("adapters", "onnx" if is_graph else "sklearn")()
         trust = self.home.policy(self.name).trust
         return self.register(adapter.load(path.read_bytes(), trust), trained_on=trained_on, who=who)
 

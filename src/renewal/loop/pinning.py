@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +13,7 @@ import numpy as np
 from renewal.core.version import Snapshot
 from renewal.data.forward import ForwardWindow
 from renewal.data.keyset import KeySet
+from renewal.evaluate.cost_metric import COST
 from renewal.loop.evidence import forward
 from renewal.loop.sampled import without_requested
 from renewal.loop.workshop import Workshop
@@ -63,10 +65,16 @@ def desk_of(shop: Workshop, pinned: Mapping[str, Any]) -> Desk:
         trust=shop.trust,
         seed=shop.update.seed,
         selection=shop.update.selection,
+        costs=json.dumps(shop.gate.costs) if _by_cost(shop) else None,
     )
     desk = Desk(fixed, feed=shop.feed, store=shop.store, registry=shop.registry)
     desk.pinned = replace(fixed, set_aside=_set_aside(shop, desk))
     return desk
+
+
+def _by_cost(shop: Workshop) -> bool:
+    """Whether the headline claim is on what decisions cost: then the race chooses by it."""
+    return bool(shop.gate.proofs) and shop.gate.proofs[0].metric == COST
 
 
 def _set_aside(shop: Workshop, desk: Desk) -> str | None:

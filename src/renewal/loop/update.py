@@ -163,7 +163,12 @@ class UpdateRun:
             raced = racing.done.get(label)
             if raced is not None and self._desk.pinned.window is None:
                 # Without time the race has fitted on all rows that may be fitted: these bytes.
-                return {"manifest": to_plain(raced.manifest), "seconds": 0.0, "recipe": label}
+                return {
+                    "manifest": to_plain(raced.manifest),
+                    "seconds": 0.0,
+                    "recipe": label,
+                    "facts": to_plain(raced.facts),
+                }
             return racing.fit(label)
 
         return self.journal.step(self.run, name, {"recipe": label, "pinned": self._pinned}, work)

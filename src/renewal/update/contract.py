@@ -133,8 +133,8 @@ class Strategy(Protocol):
     A strategy is constructed without arguments and keeps no state: what it makes depends on
     the parent, the rows, the options, the seed and the means alone, so that a step that was
     killed can be done again. It says how far it has come by
-    `renewal.core.progress.tell_progress`. It is registered under the entry-point group ``renewal.strategies``, and
-    `renewal.testing.strategies` checks it.
+    `renewal.core.progress.tell_progress`. It is registered under the entry-point group
+    ``renewal.strategies``, and `renewal.testing.strategies` checks it.
 
     Attributes
     ----------
@@ -142,7 +142,8 @@ class Strategy(Protocol):
         The name of its entry point.
     Options : type
         A frozen dataclass, every field with a default; recipes such as
-        ``retrain:window=8w`` are read from its fields.
+        ``retrain:window=8w`` are read from its fields. Where it has a property
+        `reads_unlabelled` that is true, rows that wait for their label are handed in, too.
     keeps_parent : bool
         Whether learned parameters of the parent live on in what it makes; a version made by
         it has then trained on all that its parent trained on.

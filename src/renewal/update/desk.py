@@ -59,6 +59,9 @@ class Pinned:
         Length of the stretch on which the race chooses, for timed data.
     set_aside : str or None, default None
         Digest of the key set of rows on which nobody chooses: their labels were asked for.
+    costs : str or None, default None
+        JSON of ``costs[true][predicted]`` where the gate's headline claim is on cost: then
+        the race chooses by what decisions cost, and not by the task's loss.
     """
 
     place: Place
@@ -71,6 +74,7 @@ class Pinned:
     seed: int
     selection: timedelta
     set_aside: str | None = None
+    costs: str | None = None
 
 
 class Desk:
@@ -112,8 +116,7 @@ class Desk:
 
         Workers log in any order; in this one the same rows and seed give the same bytes.
         """
-        rows = self._feed.rows(snapshot=self.pinned.snapshot, labelled=True)
-        return rows.take(np.lexsort((rows.key_hash, rows.event_us)))
+        return _in_order(self._feed.rows(snapshot=self.pinned.snapshot, labelled=True))
 
     @cached_property
     def baseline(self) -> Version:
@@ -163,7 +166,7 @@ class Desk:
         except Refused:
             return rows
 
-    def training(self, *, in_race: bool, share: float = 1.0) -> Rows:
+    def training(self, *, in_race: bool, share: float = 1.0, with_unlabelled: bool = False) -> Rows:
         """Return the rows that a candidate may be fitted on.
 
         Parameters
@@ -172,10 +175,15 @@ class Desk:
             Whether the fit is compared on the selection rows; else it goes up to the cut.
         share : float in (0, 1], default 1
             Of them.
+        with_unlabelled : bool, default False
+            Whether those that wait for their label are among them.
         """
         pinned = self.pinned
         before = pinned.selection if in_race else None
-        rows = training_rows(self.rows, pinned.window, salt=pinned.salt, before=before)
+        rows = self.rows
+        if with_unlabelled:
+            rows = _in_order(self._feed.rows(snapshot=pinned.snapshot))
+        rows = training_rows(rows, pinned.window, salt=pinned.salt, before=before)
         return thinned(rows, share)
 
     def is_fair_to(self, version: Version) -> bool:
@@ -199,6 +207,10 @@ class Desk:
     def _keyset(self, version: Version) -> KeySet | None:
         digest = version.manifest.trained_keys
         return None if digest is None else KeySet.from_bytes(self.store.get(digest))
+
+
+def _in_order(rows: Rows) -> Rows:
+    return rows.take(np.lexsort((rows.key_hash, rows.event_us)))
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from renewal.core.plugin import load_plugin
 from renewal.core.version import Manifest, Version
 from renewal.data.rows import Rows
 from renewal.engine.contract import Engine
+from renewal.evaluate.cost_metric import cost_metric
 from renewal.models.adapters import adapter_of, stored
 from renewal.models.contract import Adapter
 from renewal.models.load import load_estimator
@@ -115,7 +117,12 @@ def carry_out(desk: Desk, order: Order, engine: Engine | None = None) -> Done:
         return _as_it_is(desk, order)
     recipe = parse_recipe(order.label)
     strategy = load_plugin("strategies", recipe.strategy)()
-    parent, rows = desk.parent, desk.training(in_race=order.in_race, share=order.share)
+    parent = desk.parent
+    rows = desk.training(
+        in_race=order.in_race,
+        share=order.share,
+        with_unlabelled=getattr(recipe.options, "reads_unlabelled", False),
+    )
     why_not = strategy.why_not(parent, rows)
     if why_not is None and order.in_race and strategy.keeps_parent:
         why_not = None if desk.is_fair_to(desk.baseline) else _SEEN
@@ -186,7 +193,12 @@ def _scored(
             todo="Its training has diverged, or it cannot take these rows: look at its options.",
             n_rows=n_bad,
         )
-    losses = task.loss(scores, task.labels(rows.label, who="the race"), classes)
+    labels = task.labels(rows.label, who="the race")
+    if desk.pinned.costs is None:
+        losses = task.loss(scores, labels, classes)
+    else:
+        by_cost = cost_metric(json.loads(desk.pinned.costs), classes=classes).per_row
+        losses = by_cost(scores, labels, classes) if by_cost is not None else np.empty(0)
     digest = desk.store.put(np.ascontiguousarray(losses, "<f8").tobytes())
     return float(np.mean(losses)), digest
 

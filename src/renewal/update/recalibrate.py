@@ -66,6 +66,11 @@ class RecalibrateOptions:
                 todo="Correct the recipe.",
             )
 
+    @property
+    def reads_unlabelled(self) -> bool:
+        """Whether rows that wait for their label tell it something: the shares of classes."""
+        return self.method == "prior"
+
 
 class Recalibrate:
     """Fit a new map of the champion's scores on rows that it never trained on.
