@@ -64,7 +64,7 @@ class ProcessEngine:
     -----
     The environment of the workers is that of the moment of the first call; the working
     folder and the import path are those of each call. Each of several `run_all` at the same
-    time has `n_slots` workers. Numbers and reasons: ``docs/decisions/0007-where-work-runs.md``.
+    time has `n_slots` workers. Numbers and reasons: ``docs/decisions/0008-where-work-runs.md``.
 
     Examples
     --------
