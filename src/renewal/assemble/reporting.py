@@ -40,7 +40,8 @@ def card_of(
     verdict_id : str or None
         This verdict and no other.
     beside : sequence of Version
-        Shown side by side with the two. Rows that one of them trained on are set aside.
+        Shown side by side with the two, after the version that was retrained to be compared
+        with a fine-tuned candidate. Rows that one of them trained on are set aside.
 
     Raises
     ------
@@ -59,7 +60,10 @@ def card_of(
     report = None
     if rows is not None and len(rows):
         pair = [each for each in every if each.id in {verdict.baseline, verdict.candidate}]
-        others = [each for each in beside if each not in pair]
+        # After a fine-tuning a version was retrained to be shown beside it.
+        partners = [each for each in every if each.facts.get("three_way") == verdict.candidate]
+        others = [*beside, *(each for each in partners if each not in beside)]
+        others = [each for each in others if each not in pair]
         report = _report(shop, [*pair, *others], rows, notes)
     series = () if look is None else look.series or ()
     guards = shop.gate.guards

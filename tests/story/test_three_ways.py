@@ -1,0 +1,88 @@
+"""The world turns a little: a network is fine-tuned, and three versions stand side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import renewal
+from renewal.assemble.model import Model
+from renewal.loop.happening import Happening
+from renewal.models.layers import Tuning
+from renewal.models.torch_model import TorchModel
+from renewal.testing.torch_nets import TRUST, Dense
+
+NET = TorchModel(Dense, {"n_inputs": 4}, Tuning(epochs=12, batch=32, lr=1e-2, patience=None))
+RECIPE = "fine_tune:epochs=6,batch=32,lr=0.01,replay=0.0"
+
+
+@pytest.fixture(autouse=True)
+def _on_one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Iterator[Model]:
+    policy = f"trust = {list(TRUST)!r}\n[update]\nformer = 0\n"
+    (tmp_path / "renewal.toml").write_text(policy.replace("'", '"'), encoding="utf-8")
+    with renewal.open(tmp_path) as home:
+        found = home.model("digits", task="multiclass", target="label", key="key")
+        found.train(NET, frame(900, seed=0, moved=0.0))
+        found.feed.append(frame(2_400, seed=1, moved=1.5))
+        yield found
+
+
+def frame(n_rows: int, *, seed: int, moved: float) -> dict[str, Any]:
+    """Return rows of three classes whose centers lie in a ring that turns by `moved`."""
+    rng = np.random.default_rng(seed)
+    at = rng.integers(0, 3, n_rows)
+    angle = 2 * np.pi * at / 3 + moved
+    columns = {
+        "a": np.cos(angle) + 0.4 * rng.normal(size=n_rows),
+        "b": np.sin(angle) + 0.4 * rng.normal(size=n_rows),
+        "c": rng.normal(size=n_rows),
+        "d": rng.normal(size=n_rows),
+    }
+    key = [f"{seed}/{number}" for number in range(n_rows)]
+    return {"key": key, **columns, "label": np.array(["x", "y", "z"])[at]}
+
+
+def test_after_a_fine_tuning_three_versions_are_compared(model: Model) -> None:
+    told: list[Happening] = []
+    update = model.update([RECIPE], tell=told.append)
+    assert update.candidate is not None
+    assert update.candidate.manifest.strategy == "fine_tune"
+    found = update.three_way
+    assert list(found["versions"]) == ["original", "fine-tuned", "retrained"]
+    retrained = model.version(found["versions"]["retrained"])
+    assert retrained.manifest.strategy == "retrain"
+    assert found["versions"]["fine-tuned"] == update.candidate.id
+    assert found["loss"]["fine-tuned"] < found["loss"]["original"]
+    assert found["n_rows"] > 400
+    assert [each.kind for each in told][-1] == "three_way"
+    # What is compared is what the gate's report shows, on the rows of the verdict.
+    card = model.report(update.candidate)
+    assert set(card.versions) == set(found["versions"].values())
+
+
+def test_the_retrained_version_decides_nothing(model: Model) -> None:
+    """Breaks when a version that is only shown beside takes a claim or a pointer."""
+    update = model.update([RECIPE])
+    retrained = update.three_way["versions"]["retrained"]
+    assert model.version("champion").name == "v1"
+    judged = [verdict.candidate for _, verdict in model.home.registry.verdicts(model.name)]
+    assert update.candidate is not None
+    assert judged == [update.candidate.id]
+    assert retrained not in judged
+
+
+def test_no_other_update_is_compared_three_ways(model: Model) -> None:
+    assert model.update(["retrain"]).three_way == {}
