@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from pathlib import Path
@@ -13,13 +14,14 @@ import pytest
 import torch
 from torch import nn
 
-from renewal.core.errors import Corrupt, Invalid, Missing, Refused
+from renewal.core.errors import Corrupt, Invalid, Missing, Refused, RenewalError
 from renewal.models.layers import Lesson, Tuning
 from renewal.models.torch import TorchAdapter
 from renewal.models.torch_device import device_here
 from renewal.models.torch_inputs import Reading
 from renewal.models.torch_model import TorchModel
 from renewal.models.torch_pretrained import pretrained
+from renewal.models.torch_tensors import tensors_from_bytes, tensors_to_bytes
 from renewal.store.digest import digest
 from renewal.testing.torch_nets import TRUST, Dense
 
@@ -168,6 +170,21 @@ def test_nothing_is_imported_before_it_is_trusted(tmp_path: Path, monkeypatch: A
     monkeypatch.delitem(sys.modules, "strange_nets", raising=False)
     with pytest.raises(Missing, match="PYTHONPATH"):
         ADAPTER.load(data, ("strange_nets.Net",))
+
+
+@pytest.mark.parametrize("strange", [None, 7, "x", [1], {}, True])
+def test_a_header_that_says_something_else(fitted: TorchModel, strange: Any) -> None:
+    """Breaks when a damaged file raises what no caller expects."""
+    tensors, said = tensors_from_bytes(ADAPTER.dump(fitted), who="a test")
+    for name in said:
+        data = tensors_to_bytes(tensors, said | {name: strange}, who="a test")
+        with contextlib.suppress(RenewalError):
+            ADAPTER.load(data, TRUST)
+    # Torch itself counts the batches anew where nobody did.
+    for name in tensors.keys() - {"norm.num_batches_tracked"}:
+        fewer = {k: v for k, v in tensors.items() if k != name}
+        with pytest.raises(Invalid, match="Missing key"):
+            ADAPTER.load(tensors_to_bytes(fewer, said, who="a test"), TRUST)
 
 
 def test_code_that_builds_other_layers_now(fitted: TorchModel) -> None:

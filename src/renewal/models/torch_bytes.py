@@ -17,7 +17,7 @@ from renewal.models.torch_checkpoint import seeded
 from renewal.models.torch_device import device_here
 from renewal.models.torch_exported import TYPE
 from renewal.models.torch_inputs import inputs_of_json
-from renewal.models.torch_layers import fit_head
+from renewal.models.torch_layers import fit_head, head_of
 from renewal.models.torch_learning import with_addition
 from renewal.models.torch_model import Fitted, TorchModel, demand_fitted
 from renewal.models.torch_tensors import tensors_from_bytes, tensors_to_bytes
@@ -100,7 +100,8 @@ def from_bytes(data: bytes, trust: tuple[str, ...]) -> TorchModel:
     with seeded(0, device):
         module = built(model, who=_LOAD)
         fitted = _fitted(said, module)
-        fit_head(module, fitted.head, len(fitted.classes) or 1)
+        if fitted.head is not None:
+            fit_head(module, head_of(module, fitted.head, who=_LOAD), len(fitted.classes) or 1)
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
@@ -166,8 +167,10 @@ def digest_of_model(model: TorchModel) -> str:
 
 def _read(data: bytes, who: str) -> tuple[dict[str, Tensor], TorchModel, dict[str, Any]]:
     tensors, said = tensors_from_bytes(data, who=who)
+    names = [said.get("module"), said.get("head"), said.get("named_head")]
+    if said.get("kind") != _KIND or not all(isinstance(each, str | None) for each in names):
+        raise _foreign(who, f"the kind {said.get('kind')!r}")
     try:
-        _demand_kind(said)
         inputs = inputs_of_json(said["inputs"])
         program = tensors.pop(_PROGRAM, None)
         model = TorchModel(
@@ -179,19 +182,18 @@ def _read(data: bytes, who: str) -> tuple[dict[str, Tensor], TorchModel, dict[st
             said["named_head"],
         )
         _fitted(said, None)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Invalid(
-            who,
-            needs=f"a network of the kind {_KIND}",
-            came=f"{type(error).__name__}: {error}",
-            todo="Write the file again, or take another version.",
-        ) from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise _foreign(who, f"{type(error).__name__}: {error}") from error
     return tensors, model, said
 
 
-def _demand_kind(said: dict[str, Any]) -> None:
-    if said["kind"] != _KIND or not isinstance(said["module"], str | None):
-        raise ValueError(f"the kind {said['kind']!r} of a {type(said['module']).__name__}")
+def _foreign(who: str, came: str) -> Invalid:
+    return Invalid(
+        who,
+        needs=f"a network of the kind {_KIND}",
+        came=came,
+        todo="Write the file again, or take another version.",
+    )
 
 
 def _fitted(said: dict[str, Any], module: Any) -> Fitted:

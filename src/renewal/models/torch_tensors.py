@@ -77,16 +77,15 @@ def tensors_from_bytes(data: bytes, *, who: str) -> tuple[dict[str, Tensor], dic
     try:
         (length,) = _LENGTH.unpack_from(data)
         head = json.loads(data[_LENGTH.size : _LENGTH.size + length])
-        said = json.loads(head.pop("__metadata__")[_SAID])
+        said = dict(json.loads(head.pop("__metadata__")[_SAID]))
         body = memoryview(data)[_LENGTH.size + length :]
-        return dict(_tensors(head, body)), said
+        found = dict(_tensors(head, body))
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Invalid(
-            who,
-            needs="a whole file in the safetensors format that Renewal wrote",
-            came="a pickle" if data[:1] == b"\x80" else f"{len(data):,} other bytes ({error})",
-            todo="Write the file again, or take another version; a pickle is never read.",
-        ) from error
+        raise _foreign(data, str(error), who) from error
+    n_read = sum(each.numel() * each.element_size() for each in found.values())
+    if len(found) < len(head) or n_read < len(body):
+        raise _foreign(data, f"tensors that do not lie where the header says: {len(found)}", who)
+    return found, said
 
 
 def write_tensors(
@@ -161,19 +160,26 @@ def _parts(tensors: Mapping[str, Tensor], said: Mapping[str, Any], who: str) -> 
 
 
 def _tensors(head: Mapping[str, Any], body: memoryview) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a header; every byte belongs to exactly one of them."""
+    """Yield the tensors of a header as long as every byte belongs to exactly one of them."""
     at = 0
     for name, form in sorted(head.items(), key=lambda each: each[1]["data_offsets"]):
         kind, shape = _TYPES[form["dtype"]], [int(size) for size in form["shape"]]
         start, end = form["data_offsets"]
         n_bytes = math.prod(shape) * kind.itemsize
         if min(shape, default=0) < 0 or start != at or end - start != n_bytes or end > len(body):
-            raise ValueError(f"{name} does not lie where the header says")
+            return
         found = torch.empty(shape, dtype=kind)
         if n_bytes:
             flat = found.reshape(-1).view(torch.uint8)
             flat.copy_(torch.frombuffer(bytearray(body[start:end]), dtype=torch.uint8))
         yield name, found
         at = end
-    if at != len(body):
-        raise ValueError(f"{len(body) - at} bytes belong to no tensor")
+
+
+def _foreign(data: bytes, came: str, who: str) -> Invalid:
+    return Invalid(
+        who,
+        needs="a whole file in the safetensors format that Renewal wrote",
+        came="a pickle" if data[:1] == b"\x80" else f"{len(data):,} other bytes ({came})",
+        todo="Write the file again, or take another version; a pickle is never read.",
+    )
