@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import nn
 
-from renewal.core.errors import Corrupt, Invalid, Missing, Refused, RenewalError
+from renewal.core.errors import Corrupt, Invalid, Missing, Refused, RenewalError, Unavailable
 from renewal.models.layers import Lesson, Tuning
 from renewal.models.torch import TorchAdapter
+from renewal.models.torch_build import tried
 from renewal.models.torch_device import device_here
 from renewal.models.torch_inputs import Reading
 from renewal.models.torch_model import TorchModel
@@ -227,6 +228,11 @@ def test_networks_that_do_not_do_are_typed_errors() -> None:
         ADAPTER.fit(TorchModel(Dense, {"n_inputs": 2}, Tuning(lora_rank=2)), ROWS, LATE)
     with pytest.raises(Invalid, match="a loss among l1, mse"):
         ADAPTER.fit(TorchModel(Dense, {"n_inputs": 2}, HOW, loss="cross_entropy"), ROWS, _A)
+
+
+def test_too_little_memory_is_no_fault_of_the_rows() -> None:
+    with pytest.raises(Unavailable, match="allocate"), tried("a test", "rows"):
+        torch.empty(2**55)
 
 
 def test_numbers_are_predicted_in_their_own_unit() -> None:

@@ -18,6 +18,7 @@ from renewal.models.torch_inputs import Tensors, finished
 from renewal.models.torch_model import Fitted, TorchModel
 from renewal.store.digest import digest
 
+_NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 # What a network of others raises when it is handed what it does not take.
 _RAISED = (
     RuntimeError,
@@ -170,14 +171,15 @@ def tried(who: str, what: str) -> Iterator[None]:
         yield
     except RenewalError:
         raise
-    except torch.OutOfMemoryError as error:
-        raise Unavailable(
-            who,
-            needs="more memory on the device",
-            came=str(error).splitlines()[0],
-            todo="Lower the option batch and raise accumulate, or take precision=bfloat16.",
-        ) from error
     except _RAISED as error:
+        # A GPU has an error of its own for this; the CPU has one sentence.
+        if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
+            raise Unavailable(
+                who,
+                needs="more memory on the device",
+                came=str(error).splitlines()[0],
+                todo="Lower the option batch and raise accumulate, or take precision=bfloat16.",
+            ) from error
         raise Invalid(
             who,
             needs=f"a network that takes {what}",

@@ -177,21 +177,21 @@ def _learn(
     scratch: Path | None = None,
 ) -> None:
     """Train the module of `fitted`, which nobody else holds yet."""
-    learn(
-        Job(
-            module=fitted.module,
-            call=lambda module, tensors: called(fitted, module, tensors, who=who),
-            lesson=_rows(fitted, lesson, teachers, who),
-            watched=None if watched is None else _rows(fitted, watched, (), who),
-            how=how,
-            loss=_loss(model, fitted.classes, who),
-            seed=seed,
-            device=device_here(),
-            who=who,
-            scratch=scratch,
-            code=code_digest(model),
-        )
+    job = Job(
+        module=fitted.module,
+        call=lambda module, tensors: called(fitted, module, tensors, who=who),
+        lesson=_rows(fitted, lesson, teachers, who),
+        watched=None if watched is None else _rows(fitted, watched, (), who),
+        how=how,
+        loss=_loss(model, fitted.classes, who),
+        seed=seed,
+        device=device_here(),
+        who=who,
+        scratch=scratch,
+        code=code_digest(model),
     )
+    with tried(who, "these rows, and memory for its batches"):
+        learn(job)
 
 
 def _grown(

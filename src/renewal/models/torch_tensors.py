@@ -1,5 +1,9 @@
 """Named tensors and one text as bytes: the safetensors format, which can hold no code.
 
+The format is a header of JSON and the bytes. It is written here so that equal tensors give equal
+files, a checkpoint is streamed instead of being built in memory first, and a disk that is full
+is told from a file that is wrong. Tests read it with the library that owns the format.
+
 References
 ----------
 .. [1] https://huggingface.co/docs/safetensors
