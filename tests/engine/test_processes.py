@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -148,6 +149,37 @@ def test_a_stopped_worker_is_lost_and_a_computing_one_is_not() -> None:
         engine.run(work.stop_self, label="stops")
     assert caught.value.fields["reason"] == "lost"
     engine.close()
+
+
+def test_a_keeper_outlives_a_worker_that_a_nameless_signal_killed() -> None:
+    """Broken by a keeper that cannot name a real-time signal: it would take all workers along."""
+    engine = _engine(2)
+    calls = [Call(signal.raise_signal, (signal.SIGRTMIN + 3,), "odd"), Call(pow, (2, 3), "fine")]
+    odd, fine = sorted(engine.run_all(calls), key=lambda ended: ended.at)
+    engine.close()
+    assert "signal 37" in str(odd.error)
+    assert fine.ran is not None
+
+
+def test_a_keeper_outlives_a_worker_that_it_cannot_start() -> None:
+    """Broken by a keeper that dies when it has no file left: all workers would go with it."""
+    engine = _engine(2)
+    keeper = engine.run(os.getppid, label="keeper").value
+    most = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
+    n_open = len(list(Path(f"/proc/{keeper}/fd").iterdir()))
+    calls = [Call(pow, (2, 3), "first"), Call(pow, (2, 4), "second")]
+    seconds = []
+    for n_files in (3, n_open, n_open + 1, n_open + 2):  # it stops at another place each time
+        resource.prlimit(keeper, resource.RLIMIT_NOFILE, (n_files, most[1]))
+        first, second = sorted(engine.run_all(calls), key=lambda ended: ended.at)
+        assert first.ran is not None  # the warm worker
+        seconds.append(second)
+    resource.prlimit(keeper, resource.RLIMIT_NOFILE, most)
+    again = engine.run(os.getppid, label="keeper").value
+    engine.close()
+    assert isinstance(seconds[0].error, Unavailable)
+    assert all(each.ran or isinstance(each.error, Unavailable) for each in seconds)
+    assert again == keeper
 
 
 def test_limits_hold_while_nobody_listens(tmp_path: Path) -> None:

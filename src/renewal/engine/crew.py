@@ -79,7 +79,7 @@ class Hand:
                 told += part
         self._close()
         if not told:
-            return {"reason": "lost", "came": "a worker whose keeper died"}
+            return {"reason": "lost", "came": "a worker whose keeper died or had no file left"}
         cause: dict[str, str] = json.loads(told)
         return cause
 

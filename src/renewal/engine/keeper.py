@@ -108,14 +108,20 @@ class Keeper:
             return False
         if not asked:
             return False
-        for fd in fds:
-            os.set_inheritable(fd, False)
-        line, watch = (socket.socket(fileno=fd) for fd in fds)
-        mine, pulse = os.pipe()
+        ends = [socket.socket(fileno=fd) for fd in fds]
+        for end in ends:
+            end.set_inheritable(False)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         keeper = os.getpid()
-        pid = os.fork()
+        pipe: tuple[int, ...] = ()
+        try:
+            line, watch = ends
+            mine, pulse = pipe = os.pipe()
+            pid = os.fork()
+        except (OSError, ValueError) as error:  # no more files or processes: the others go on
+            _refuse(ends, pipe, error)
+            return True
         if pid == 0:
             os.close(mine)
             watch.close()
@@ -241,7 +247,26 @@ def _cause(status: int, oom_kills: int) -> dict[str, str]:
         return {"reason": "lost", "came": f"a worker that ended itself with exit status {code}"}
     if -code == signal.SIGKILL and _oom_kills() > oom_kills:
         return {"reason": "memory", "came": "a worker that the kernel killed for want of memory"}
-    return {"reason": "lost", "came": f"a worker that was killed by {signal.Signals(-code).name}"}
+    return {"reason": "lost", "came": f"a worker that was killed by {_name_of(-code)}"}
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
+
+
+def _refuse(ends: list[socket.socket], pipe: Iterable[int], error: Exception) -> None:
+    """Let go of a worker that could not be started; its owner is told why where it can be."""
+    cause = {"reason": "lost", "came": f"a worker that could not be started: {error}"}
+    for fd in pipe:
+        os.close(fd)
+    if len(ends) > 1:  # the second is the line by which a death is told
+        with suppress(OSError):  # the owner does not care any more
+            ends[1].sendall(json.dumps(cause).encode())
+    for end in ends:
+        end.close()
 
 
 def _kill_group(pid: int) -> None:
