@@ -57,10 +57,6 @@ def test_no_room_raises_a_bare_builtin_error_to_its_caller(trees: dict[str, ast.
     allowed = {
         # It is turned into Invalid by the caller in the same file, with the caller's name.
         "renewal.data.border": {"ValueError"},
-        # Likewise: bytes of a network that do not hold together, where `torch` itself and JSON
-        # raise the same for other damage, and one caller words all of it.
-        "renewal.models.torch_bytes": {"ValueError"},
-        "renewal.models.torch_tensors": {"ValueError"},
         # A model that answers nonsense fails like one that raises: at the border of the request.
         "renewal.serve.answer": {"ValueError"},
         # What Python's own protocol for attributes demands.

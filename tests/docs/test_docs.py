@@ -17,7 +17,8 @@ from renewal.assemble.policy import Policy, encode
 from renewal.cli.main import app
 from renewal.cli.show import EXIT_CODES
 from renewal.core import errors
-from renewal.core.plugin import plugin_names
+from renewal.core.plugin import load_plugin, plugin_names
+from renewal.update.options import plain_options
 
 ROOT = Path(__file__).parents[2]
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # a group
@@ -85,6 +86,25 @@ def test_each_plugin_is_in_the_glossary(kind: str) -> None:
     glossary = _text("glossary.md")
     for name in plugin_names(kind):
         assert f"`{name}`" in glossary, f"{name} of {kind}"
+
+
+@pytest.mark.parametrize("name", sorted(plugin_names("strategies")))
+def test_each_option_of_a_strategy_is_documented_with_its_default(name: str) -> None:
+    """Breaks on an option that nobody can find, and on a default that the page has wrong."""
+    found = re.search(
+        rf"^### {name}$(.*?)(?=^##|\Z)", _text("guide/updating.md"), re.MULTILINE | re.DOTALL
+    )
+    assert found, f"no section on {name}"
+    shown = dict(re.findall(r"^\| `(\w+)` \| `?([^|]*?)`? \|", found[1], re.MULTILINE))
+    options = plain_options(load_plugin("strategies", name).Options())
+    assert shown == {key: _plain(value) for key, value in options.items()}
+
+
+@pytest.mark.parametrize("kind", ["adapters", "engines", "strategies"])
+def test_each_plugin_of_updates_is_in_their_guide(kind: str) -> None:
+    page = _text("guide/updating.md")
+    for name in plugin_names(kind):
+        assert re.search(rf"^(\|.*`{name}`.*\||### {name}$)", page, re.MULTILINE), name
 
 
 def test_each_name_of_the_face_is_documented() -> None:
