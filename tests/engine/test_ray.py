@@ -22,7 +22,7 @@ from renewal.testing.engines import ENGINE_CHECKS, run_check
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
-import psutil  # type: ignore[import-untyped]  # it ships no types; Ray needs it
+import psutil
 import ray
 from ray.cluster_utils import Cluster
 

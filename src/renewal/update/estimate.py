@@ -52,7 +52,7 @@ def rows_used(recipe: Recipe, parent: Parent, rows: Rows) -> int:
     recipe : Recipe
         With its options: a ``window`` counts from the newest row.
     parent : Parent
-        A strategy that keeps it and cannot thin learns only rows that are new to it.
+        A strategy that keeps it learns the rows that are new to it, and replays some others.
     rows : Rows
         Labelled, that may be fitted.
     """
@@ -60,10 +60,11 @@ def rows_used(recipe: Recipe, parent: Parent, rows: Rows) -> int:
     if isinstance(window, timedelta) and len(rows):
         since_us = int(rows.event_us.max()) - window // timedelta(microseconds=1)
         return int((rows.event_us > since_us).sum())
-    strategy = load_plugin("strategies", recipe.strategy)
-    if strategy.keeps_parent and not strategy.can_thin:
-        return int(not_yet_fitted(parent, rows).sum())
-    return len(rows)
+    if not load_plugin("strategies", recipe.strategy).keeps_parent:
+        return len(rows)
+    n_new = int(not_yet_fitted(parent, rows).sum())
+    n_replayed = round(getattr(recipe.options, "replay", 0.0) * n_new)
+    return n_new + min(n_replayed, len(rows) - n_new)
 
 
 def _made_by(version: Version) -> str:
