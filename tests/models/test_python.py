@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import struct
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -119,6 +120,46 @@ def test_an_import_path_that_is_gone_is_named(name: str) -> None:
     data = _under(ADAPTER.dump(ADAPTER.fit(Line(), ROWS, VALUES)), name)
     with pytest.raises(NotFound, match=name):
         ADAPTER.load(data, (name,))
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        ("facts", []),
+        ("facts", {}),
+        ("facts", {"classes": 5}),
+        ("state", None),
+        ("state", "text"),
+        ("state", ["d", ["slope", ["a", "claims.npy"]]]),
+    ],
+)
+def test_damaged_parts_of_a_trusted_class_are_typed_errors(part: str, wrong: Any) -> None:
+    """Broken by a KeyError, or a MemoryError, in the middle of a deployment."""
+    claims = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(claims, header)
+    data = ADAPTER.dump(ADAPTER.fit(Line(), ROWS, VALUES))
+    target = io.BytesIO()
+    with ZipFile(io.BytesIO(data)) as found, ZipFile(target, "w") as archive:
+        archive.writestr("claims.npy", claims.getvalue())
+        archive.writestr(
+            "header.json", json.dumps(json.loads(found.read("header.json")) | {part: wrong})
+        )
+    with pytest.raises(Invalid, match="PythonAdapter wrote"):
+        ADAPTER.load(target.getvalue(), (path(Line),))
+
+
+def test_a_small_archive_that_claims_gigabytes_is_never_unfolded() -> None:
+    """Broken by a reader that unfolds every part before it asks whether it may."""
+    target = io.BytesIO()
+    with ZipFile(target, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", json.dumps({"format": "renewal.python.1"}))
+        archive.writestr("1.npy", bytes(2**20))
+    data = target.getvalue()
+    claimed = data.replace(struct.pack("<I", 2**20), struct.pack("<I", 2**32 - 2))
+    assert claimed != data
+    with pytest.raises(Invalid, match="more than 2 GiB"):
+        from_bytes(claimed, (path(Line),))
 
 
 def test_a_pickle_is_refused_unread() -> None:

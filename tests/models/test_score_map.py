@@ -207,6 +207,8 @@ def test_what_would_do_harm_is_refused(wrong: Any) -> None:
     [
         b"",
         b"[]",
+        b"[" * 200_000,
+        b'{"format":"renewal.score_map/1","steps":"shift"}',
         b'{"format":"renewal.score_map/2","steps":[]}',
         b'{"format":"renewal.score_map/1","steps":[{"kind":"spline"}]}',
         b'{"format":"renewal.score_map/1","steps":[{"kind":"shift","constant":"x"}]}',

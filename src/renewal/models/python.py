@@ -16,7 +16,7 @@ from renewal.core.plugin import plugin_names
 from renewal.core.spec import Signature
 from renewal.models.contract import Capabilities, Way, Weights
 from renewal.models.labels import Labels, class_labels, dense, sorted_classes
-from renewal.models.python_bytes import from_bytes, path_of, to_bytes
+from renewal.models.python_bytes import foreign, from_bytes, path_of, to_bytes
 from renewal.models.python_parts import (
     demand_probabilities,
     fresh,
@@ -275,9 +275,12 @@ class PythonAdapter:
     def load(self, data: bytes, trust: tuple[str, ...] = ()) -> PythonModel:
         """Return the object in `data`, if its class is trusted; see `python_bytes.from_bytes`."""
         thing, facts = from_bytes(data, trust)
-        return PythonModel(
-            thing, tuple(facts["classes"]), tuple(facts["columns"]), bool(facts["names"])
-        )
+        try:
+            return PythonModel(
+                thing, tuple(facts["classes"]), tuple(facts["columns"]), bool(facts["names"])
+            )
+        except (KeyError, TypeError) as error:
+            raise foreign(data, f"{type(error).__name__}: {error}") from error
 
     def ready(self, estimator: Any, signature: Signature) -> Any:  # noqa: ARG002  # part of the contract
         """Return `estimator` as it is."""

@@ -23,6 +23,7 @@ _WHO = "PythonAdapter.load"
 _HEADER = "header.json"
 _OWN = "state.bin"
 _DAY_ZERO = (1980, 1, 1, 0, 0, 0)
+_MOST_BYTES = 1 << 31
 _ATOMS = (type(None), bool, int, float, str)
 _BROKEN = (
     AttributeError,
@@ -30,6 +31,7 @@ _BROKEN = (
     EOFError,
     IndexError,
     KeyError,
+    MemoryError,
     NotImplementedError,
     RecursionError,
     TypeError,
@@ -77,6 +79,9 @@ def to_bytes(thing: Any, facts: dict[str, Any]) -> bytes:
     else:
         header["state"] = _Writer(thing, parts).value(_state_of(thing), "its state")
     text = json.dumps(header, separators=(",", ":"), allow_nan=True).encode()
+    n_bytes = len(text) + sum(map(len, parts.values()))
+    if n_bytes > _MOST_BYTES:
+        raise _not_plain(thing, f"its state of {n_bytes:,} bytes, more than 2 GiB,", thing)
     target = io.BytesIO()
     with ZipFile(target, "w") as archive:
         for name, part in ((_HEADER, text), *parts.items()):
@@ -101,14 +106,17 @@ def from_bytes(data: bytes, trust: tuple[str, ...] = ()) -> tuple[Any, dict[str,
     """
     try:
         with ZipFile(io.BytesIO(data)) as archive:
-            parts = {name: archive.read(name) for name in archive.namelist()}
-        header = json.loads(parts[_HEADER])
+            # A small archive can unfold to terabytes.
+            n_bytes = sum(each.file_size for each in archive.infolist())
+            if n_bytes > _MOST_BYTES:
+                raise foreign(data, f"{n_bytes:,} bytes, more than 2 GiB")
+            header = json.loads(archive.read(_HEADER))
         path, facts = header["class"], header["facts"]
         is_ours = header["format"] == _FORMAT and isinstance(path, str)
     except _BROKEN as error:
-        raise _foreign(data, f"{type(error).__name__}: {error}") from error
+        raise foreign(data, f"{type(error).__name__}: {error}") from error
     if not is_ours:
-        raise _foreign(data, "another header")
+        raise foreign(data, "another header")
     if path not in trust:
         raise Refused(
             _WHO,
@@ -119,16 +127,18 @@ def from_bytes(data: bytes, trust: tuple[str, ...] = ()) -> tuple[Any, dict[str,
         )
     kind = _imported(path)
     try:
+        with ZipFile(io.BytesIO(data)) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
         if _OWN in parts:
             return kind.from_bytes(parts[_OWN]), facts
+        made = kind.__new__(kind)
         state = _Reader(parts).value(header["state"])
+        if hasattr(kind, "__setstate__"):
+            made.__setstate__(state)
+        else:
+            made.__dict__.update(state)
     except _BROKEN as error:
-        raise _foreign(data, f"{type(error).__name__}: {error}") from error
-    made = kind.__new__(kind)
-    if hasattr(kind, "__setstate__"):
-        made.__setstate__(state)
-    else:
-        made.__dict__.update(state)
+        raise foreign(data, f"{type(error).__name__}: {error}") from error
     return made, facts
 
 
@@ -265,7 +275,8 @@ def _not_plain(thing: Any, where: str, value: Any) -> Invalid:
     )
 
 
-def _foreign(data: bytes, came: str) -> Invalid:
+def foreign(data: bytes, came: str) -> Invalid:
+    """Return the error of bytes that this adapter did not write, or not like this."""
     is_pickle = data[:1] == b"\x80"
     return Invalid(
         _WHO,

@@ -141,7 +141,7 @@ class ScoreMap:
             if plain["format"] != _FORMAT:
                 raise _unreadable(f"the format {plain['format']!r}")
             return ScoreMap(tuple(map(_step, plain["steps"])))
-        except (ValueError, TypeError, KeyError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise _unreadable(f"{type(error).__name__}: {error}") from error
 
 
