@@ -40,14 +40,31 @@ def test_what_is_not_limited_is_free() -> None:
     assert Budget().cost(1e9) is None
 
 
-@pytest.mark.parametrize("text", ["", "ten minutes", "10", "-3m", "2.5 trials", "5 usd"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ten minutes",
+        "10",
+        "-3m",
+        "2.5 trials",
+        "5 usd",
+        "inf",
+        "1e400",
+        "99999999999w",
+        "9" * 400 + "s",
+        "9" * 5000 + " trials",
+    ],
+)
 def test_other_forms_are_refused(text: str) -> None:
-    """The last one is money without a price: nobody could say when it is spent."""
+    """``5 usd`` is money without a price; the last ones are numbers that Python cannot hold."""
     with pytest.raises(Invalid):
         parse_budget(text)
 
 
-@pytest.mark.parametrize("kwargs", [{"seconds": -1.0}, {"trials": -1}, {"seconds": math.nan}])
-def test_negative_budgets_are_refused(kwargs: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "kwargs", [{"seconds": -1.0}, {"trials": -1}, {"seconds": math.nan}, {"seconds": math.inf}]
+)
+def test_negative_and_infinite_budgets_are_refused(kwargs: dict[str, float]) -> None:
     with pytest.raises(Invalid, match="at least 0"):
         Budget(**kwargs)  # type: ignore[arg-type]  # trials is a whole number

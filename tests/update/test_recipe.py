@@ -53,3 +53,10 @@ def test_wrong_recipes_offer_the_nearest() -> None:
         parse_recipe("retrain[8w]")
     with pytest.raises(Invalid, match="longer than 0"):
         parse_recipe("retrain:window=0s")
+
+
+@pytest.mark.parametrize("window", ["99999999999w", "9" * 400 + "d"])
+def test_a_window_longer_than_a_calendar_is_refused(window: str) -> None:
+    """Breaks when an OverflowError reaches the person who wrote it."""
+    with pytest.raises(Invalid, match="a duration"):
+        parse_recipe(f"retrain:window={window}")

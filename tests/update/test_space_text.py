@@ -35,9 +35,28 @@ def test_a_recipe_carries_it_through_the_journal() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["C", "C:", ":1..2", "C:1..x", "C:1..2:cube", "C:1..2|C:1..3", "C:5..2", "C:-1..2:log", ""],
+    [
+        "C",
+        "C:",
+        ":1..2",
+        "C:1..x",
+        "C:1..2:cube",
+        "C:1..2|C:1..3",
+        "C:5..2",
+        "C:-1..2:log",
+        "",
+        "C:0..1e400",
+        "C:-inf..1",
+        "C:nan..1",
+    ],
 )
 def test_what_cannot_be_read_says_how_to_write_it(wrong: str) -> None:
     """Breaks when a slip of the pen is tuned as something else."""
     with pytest.raises(Invalid):
         RetrainOptions(space=wrong)
+
+
+def test_a_choice_that_nests_too_deep_is_a_text() -> None:
+    """Breaks when the reader of JSON runs out of stack on what a person wrote."""
+    deep = "[" * 100_000
+    assert parse_space(f"C:{deep};1", who="t")["C"].choices == (deep, 1)

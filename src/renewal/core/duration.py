@@ -41,7 +41,10 @@ def parse_duration(text: str | timedelta, *, who: str = "parse_duration") -> tim
         found = text
     else:
         match = _FORM.fullmatch(text.strip())
-        found = timedelta(seconds=float(match[1]) * _SECONDS[match[2]]) if match else None
+        try:
+            found = timedelta(seconds=float(match[1]) * _SECONDS[match[2]]) if match else None
+        except OverflowError:  # longer than a calendar can be
+            found = None
     if found is None or found < timedelta(0):
         raise Invalid(
             who,

@@ -80,7 +80,7 @@ class UpdateOptions:
                 came="none",
                 todo='Name one, such as recipes = ["retrain"].',
             )
-        if self.min_gain < 0 or self.former < 0:
+        if not self.min_gain >= 0 or self.former < 0:
             raise Invalid(
                 "UpdateOptions",
                 needs="min_gain and former of at least 0",

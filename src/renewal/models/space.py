@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ class Dimension:
     Raises
     ------
     Invalid
-        When it is neither a range nor a choice, or its ends are the wrong way round.
+        When it is neither a range nor a choice, or its ends are the wrong way round or infinite.
 
     Examples
     --------
@@ -42,11 +43,15 @@ class Dimension:
 
     def __post_init__(self) -> None:
         """Refuse a dimension without values."""
-        is_range = self.low is not None and self.high is not None and self.low < self.high
+        is_range = (
+            self.low is not None
+            and self.high is not None
+            and -math.inf < self.low < self.high < math.inf
+        )
         if bool(self.choices) == is_range or (self.log and is_range and (self.low or 0) <= 0):
             raise Invalid(
                 "Dimension",
-                needs="either choices, or low < high (low > 0 on a log scale)",
+                needs="either choices, or finite ends with low < high (low > 0 on a log scale)",
                 came=f"low={self.low}, high={self.high}, log={self.log}, choices={self.choices}",
                 todo="Correct the search space.",
             )

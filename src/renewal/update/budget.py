@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from renewal.core.duration import parse_duration
 from renewal.core.errors import Invalid
 
-_TRIALS = re.compile(r"\s*(\d+)\s*trials?\s*")
+_TRIALS = re.compile(r"\s*(\d{1,12})\s*trials?\s*")
 _MONEY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]{3})\s*")
 _HOUR_S = 3600.0
 
@@ -34,7 +34,7 @@ class Budget:
     Raises
     ------
     Invalid
-        On a negative number, or money without a price.
+        On a negative or infinite number, or money without a price.
     """
 
     seconds: float | None = None
@@ -46,10 +46,10 @@ class Budget:
     def __post_init__(self) -> None:
         """Refuse what could not be spent."""
         numbers = (self.seconds, self.trials, self.money, self.price_per_hour)
-        if any(each is not None and not each >= 0 for each in numbers):
+        if any(each is not None and not 0 <= each < math.inf for each in numbers):
             raise Invalid(
                 "Budget",
-                needs="numbers of at least 0",
+                needs="numbers of at least 0, none of them infinite",
                 came=", ".join(map(str, numbers)),
                 todo="Correct the budget.",
             )
