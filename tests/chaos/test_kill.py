@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).with_name("crashing.py")
 STEPS = (
     "pin",
     "select:keep",
-    "select:recalibrate",
+    "select:recalibrate(method=sigmoid)",
     "select:retrain",
     "fit",
     "register",
