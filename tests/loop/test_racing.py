@@ -14,8 +14,9 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from renewal.assemble.home import Home, open_home
 from renewal.assemble.model import Model
 from renewal.core.clock import ReplayClock
-from renewal.core.errors import Invalid, NotFound
+from renewal.core.errors import Invalid, NotFound, Refused
 from renewal.loop.journal import steps_of
+from renewal.loop.racing import Racing
 from renewal.loop.starting import Foreseen
 from renewal.update.contract import Made
 from renewal.update.retrain import Retrain
@@ -297,3 +298,33 @@ def test_rows_that_wait_for_their_label_tell_of_the_shares(home: Home) -> None:
     assert entry["outcome"] == "made", entry["reason"]
     n_rows = int(entry["reason"].split()[0].replace(",", ""))
     assert n_rows > 2_000
+
+
+def test_what_a_recalibration_looked_at_is_learned_by_the_next_update(home: Home) -> None:
+    """Breaks when every promoted recalibration takes its rows away from the model inside."""
+    model = timed(home, SGDClassifier(loss="log_loss", random_state=0))
+    mapped = model.update(["recalibrate"]).candidate
+    assert mapped is not None
+    model.promote(mapped, force=True, who="a test", why="it is better calibrated")
+    home.clock.move_to(START + 70 * DAY)  # type: ignore[attr-defined]  # a replay's clock
+    model.feed.append(frame(8, first_day=60, turned=True, seed=2))
+    (entry,) = [e for e in model.update(["incremental"]).entries if e["recipe"] == "incremental"]
+    went_on = next(v for v in model.versions() if v.facts.get("recipe") == "incremental")
+    assert entry["outcome"] == "made"
+    assert went_on.manifest.n_trained_rows >= mapped.manifest.n_trained_rows > 1_000
+
+
+def test_a_run_that_cannot_go_on_leaves_no_folder(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks when the checkpoints of every failed update stay on the disk for ever."""
+    model = timed(home, LogisticRegression())
+
+    def failing(self: Racing, *_: Any, **__: Any) -> Any:
+        Path(self.scratch("retrain")).mkdir(parents=True)
+        raise Refused("a test", needs="nothing", came="an end", todo="Look at the disk.")
+
+    monkeypatch.setattr(Racing, "race", failing)
+    with pytest.raises(Refused, match="an end"):
+        model.update(["retrain"])
+    assert not list((home.root / "work").iterdir())

@@ -33,6 +33,17 @@ def parent(parent_of: ParentOf, timed: Rows) -> Parent:
     return parent_of(GaussianNB(), timed)
 
 
+def test_rows_that_only_moved_the_scores_are_still_to_be_learned(
+    parent_of: ParentOf, timed: Rows
+) -> None:
+    fitted, mapped, new = timed.take(np.arange(600)), timed.take(np.arange(600, 900)), timed
+    parent = parent_of(GaussianNB(), fitted)
+    both = KeySet.of(fitted).union(KeySet.of(mapped))
+    parent = replace(parent, keyset=both, only_mapped=both.without(KeySet.of(fitted)))
+    assert not_yet_fitted(parent, new).tolist() == [False] * 600 + [True] * (len(new) - 600)
+    assert never_trained(parent, new).tolist() == [False] * 900 + [True] * (len(new) - 900)
+
+
 def test_rows_without_labels_are_counted(timed: Rows) -> None:
     waiting = replace(timed, label_arrived_us=np.full(len(timed), NEVER_US))
     with pytest.raises(Invalid, match="0 labelled rows among 1,200"):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from renewal.core.clock import to_us
 from renewal.core.spec import Signature
 from renewal.core.version import Manifest, Version
-from renewal.update.lineage import living_ancestors, unknown_until_us
+from renewal.update.lineage import living_ancestors, unknown_until_us, unmapped_version
 
 
 def _version(
@@ -59,3 +59,13 @@ def test_the_last_unknown_training_counts() -> None:
     assert unknown_until_us((_version(3, "recalibrate", 1), registered)) == to_us(
         datetime(2013, 1, 3, tzinfo=UTC)
     )
+
+
+def test_a_map_beside_the_model_is_no_fit_of_it() -> None:
+    trained = _version(1, "train", None)
+    recalibrated = _version(2, "recalibrate", 1)
+    again = _version(3, "recalibrate", 2)
+    assert unmapped_version((again, recalibrated, trained)) == trained
+    assert unmapped_version((trained,)) == trained
+    retrained = _version(4, "retrain", 3)  # a fresh fit may come to the same bytes
+    assert unmapped_version((retrained, again, recalibrated, trained)) == retrained

@@ -89,6 +89,12 @@ class KeySet:
         groups = np.union1d(self.groups, other.groups)
         return KeySet(keys, keys if np.array_equal(keys, groups) else groups)
 
+    def without(self, other: KeySet) -> KeySet:
+        """Return what this one has seen and the other has not."""
+        keys = np.setdiff1d(self.keys, other.keys, assume_unique=True)
+        groups = np.setdiff1d(self.groups, other.groups, assume_unique=True)
+        return KeySet(keys, keys if np.array_equal(keys, groups) else groups)
+
     def seen(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Return which rows the version has seen, by their key or by their group.
 

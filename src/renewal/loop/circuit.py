@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -136,6 +137,7 @@ class Circuit:
         except _FINAL as error:
             _log.warning("model %s: update %s failed: %s", run.model, run.id, error)
             journal.finish(run, "failed", {"entries": [], "candidate": None, "why": str(error)})
+            shutil.rmtree(self.shop.place.scratch(run.id), ignore_errors=True)
             self._tell("failed", f"the update could not go on: {error}")
             raise
         return last_runs(self.shop.db, run.model, limit=1)[0]

@@ -38,6 +38,9 @@ class Parent:
         Where an ancestor that lives on in it was trained on nobody knows what: when that was
         registered (`renewal.update.lineage.unknown_until_us`). Rows that came until then may
         be among them, whatever `keyset` says.
+    only_mapped : KeySet or None, default None
+        The part of `keyset` on which no more than the map of its scores was fitted: no
+        evidence about it, and yet nothing that the model inside has learned.
     """
 
     version: Version
@@ -46,6 +49,7 @@ class Parent:
     task: Task
     keyset: KeySet | None
     unknown_until_us: int | None = None
+    only_mapped: KeySet | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from renewal.registry.registry import Registry
 from renewal.store.contract import Store
 from renewal.store.local import LocalStore
 from renewal.update.contract import Parent
-from renewal.update.lineage import living_ancestors, unknown_until_us
+from renewal.update.lineage import living_ancestors, unknown_until_us, unmapped_version
 from renewal.update.stretches import selection_rows, thinned, training_rows
 
 
@@ -127,15 +127,21 @@ class Desk:
     def parent(self) -> Parent:
         """The champion, loaded: what every strategy starts from."""
         manifest = self.baseline.manifest
+        lineage = self.registry.lineage(self.baseline.id)
+        keyset = self._keyset(self.baseline)
+        inside = unmapped_version(lineage)
+        only_mapped = None
+        if keyset is not None and inside.id != self.baseline.id:
+            learned = self._keyset(inside)
+            only_mapped = keyset if learned is None else keyset.without(learned)
         return Parent(
             version=self.baseline,
             estimator=load_estimator(manifest, self.store, self.pinned.trust),
             adapter=adapter_of(manifest),
             task=load_plugin("tasks", manifest.task)(),
-            keyset=self._keyset(self.baseline),
-            unknown_until_us=unknown_until_us(
-                living_ancestors(self.registry.lineage(self.baseline.id))
-            ),
+            keyset=keyset,
+            unknown_until_us=unknown_until_us(living_ancestors(lineage)),
+            only_mapped=only_mapped,
         )
 
     @cached_property

@@ -104,7 +104,8 @@ def never_trained(parent: Parent, rows: Rows) -> npt.NDArray[np.bool_]:
 def not_yet_fitted(parent: Parent, rows: Rows) -> npt.NDArray[np.bool_]:
     """Return which rows are new to the parent, by their key alone.
 
-    Another row of a known group may well be learned; it is only no evidence.
+    Another row of a known group may well be learned; it is only no evidence. So may a row on
+    which only a map of the parent's scores was fitted.
 
     Parameters
     ----------
@@ -120,7 +121,10 @@ def not_yet_fitted(parent: Parent, rows: Rows) -> npt.NDArray[np.bool_]:
     came_later = _came_later(parent, rows)
     if parent.keyset is None:
         return came_later
-    return came_later & ~np.isin(rows.key_hash, parent.keyset.keys)
+    fitted = np.isin(rows.key_hash, parent.keyset.keys)
+    if parent.only_mapped is not None:
+        fitted &= ~np.isin(rows.key_hash, parent.only_mapped.keys)
+    return came_later & ~fitted
 
 
 def apart_from(rows: Rows, validation: Rows | None) -> Rows:

@@ -61,6 +61,25 @@ def unknown_until_us(living: Sequence[Version]) -> int | None:
     return max(unknown, default=None)
 
 
+def unmapped_version(lineage: Sequence[Version]) -> Version:
+    """Return the version whose fit made the bytes of the model that the first one serves.
+
+    A recalibration stores its map beside the bytes of its parent: the model inside has
+    learned what that parent, or the one before it, was fitted on, and nothing since.
+
+    Parameters
+    ----------
+    lineage : sequence of Version
+        The version, its parent, its parent's parent, ...
+    """
+    found = lineage[0]
+    for version in lineage[1:]:
+        if not _keeps_parent(found) or version.manifest.artifact != found.manifest.artifact:
+            break
+        found = version
+    return found
+
+
 def _keeps_parent(version: Version) -> bool:
     manifest = version.manifest
     if manifest.parent is None:
