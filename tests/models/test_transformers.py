@@ -285,6 +285,17 @@ def test_the_teacher_is_read_in_the_columns_of_now(fitted: TransformersModel) ->
         ADAPTER.fine_tune(fitted, replace(both, teacher=scores[:, :1]), None, how, seed=0)
 
 
+def test_of_a_new_class_the_teacher_knows_nothing(fitted: TransformersModel) -> None:
+    """Breaks when new intents are unlearned because the champion calls them something else."""
+    lesson = _lesson("card", "refund", "fee")
+    taught = replace(lesson, teacher=ADAPTER.predict(fitted, lesson.features))
+    how = Tuning(epochs=8, batch=16, lr=3e-3, distil=0.95, patience=None)
+    child = ADAPTER.fine_tune(fitted, taught, None, how, seed=0)
+    is_fee = lesson.labels == "fee"
+    says_fee = ADAPTER.predict(child, lesson.features)[:, ADAPTER.classes(child).index("fee")]
+    assert says_fee[is_fee].mean() > 0.5 > says_fee[~is_fee].mean()
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -259,7 +259,10 @@ def _rows(fitted: Fitted, lesson: Lesson, known: Classes, pad: int, who: str) ->
 
 
 def _teacher(lesson: Lesson, known: Classes, place: Mapping[Any, int], who: str) -> Tensor | None:
-    """Return what the champion says, in the columns of the classes that are there now."""
+    """Return what the champion says, in the columns of the classes that are there now.
+
+    Of a row whose class it does not know it knows nothing: a row of zeros.
+    """
     if lesson.teacher is None:
         return None
     said = np.asarray(lesson.teacher, np.float32)
@@ -273,6 +276,8 @@ def _teacher(lesson: Lesson, known: Classes, place: Mapping[Any, int], who: str)
     teacher = torch.zeros((len(said), len(place)))
     for at, label in enumerate(known):
         teacher[:, place[label]] = torch.from_numpy(said[:, at])
+    strange = set(place) - set(known)
+    teacher[[label in strange for label in lesson.labels.tolist()]] = 0.0
     return teacher
 
 
