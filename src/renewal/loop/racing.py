@@ -17,6 +17,7 @@ from renewal.loop.rolling import CIRCUIT
 from renewal.loop.starting import starters
 from renewal.loop.workshop import Workshop
 from renewal.registry.codec import from_plain, to_plain
+from renewal.store.digest import digest
 from renewal.update.budget import Budget
 from renewal.update.desk import Desk
 from renewal.update.entry import KEEP, Entry
@@ -26,6 +27,7 @@ from renewal.update.recipe import Recipe
 
 _log = logging.getLogger(__name__)
 _NAME_LENGTH = 128
+_FOLDER_LENGTH = 80
 
 
 class Racing:
@@ -83,7 +85,10 @@ class Racing:
     def scratch(self, label: str) -> str:
         """Return the folder in which the work on a recipe keeps what a kill must not lose."""
         place = self.desk.pinned.place
-        return str(place.scratch(self.run.id) / "".join(c if c.isalnum() else "-" for c in label))
+        words = "".join(c if c.isascii() and c.isalnum() else "-" for c in label)
+        return str(
+            place.scratch(self.run.id) / f"{words[:_FOLDER_LENGTH]}-{digest(label.encode())[:16]}"
+        )
 
     def fit(self, label: str) -> Output:
         """Fit a recipe up to the cut; return its manifest and its cost, or why it failed."""
@@ -184,7 +189,14 @@ class Racing:
 
 def _step_name(heat: Heat) -> str:
     share = "" if heat.share == 1.0 else f"@{heat.share:.3f}"
-    return f"select:{heat.label}"[: _NAME_LENGTH - len(share)] + share
+    return _cut(f"select:{heat.label}", share)
+
+
+def _cut(name: str, end: str = "") -> str:
+    """Return the name of a step; of a long one the beginning, and a digest of the whole."""
+    if len(name + end) > _NAME_LENGTH:
+        end = f"#{digest(name.encode())[:16]}{end}"
+    return name[: _NAME_LENGTH - len(end)] + end
 
 
 def _told(label: str, done: Done) -> str:
