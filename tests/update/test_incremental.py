@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,6 @@ def test_too_few_new_rows_are_named(parent_of: ParentOf, timed: Rows) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"passes": 0}, {"min_rows": 0}])
-def test_options_are_checked(wrong: dict[str, int]) -> None:
+def test_options_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="at least 1"):
         IncrementalOptions(**wrong)
