@@ -25,6 +25,7 @@ from renewal.models.task import Classes
 from renewal.update.contract import Made, Means, Parent
 from renewal.update.desk import Desk
 from renewal.update.entry import FORMER, KEEP
+from renewal.update.lineage import living_ancestors, unknown_until_us
 from renewal.update.recipe import Recipe, parse_recipe
 
 _SEEN = "the champion trained on rows on which the race chooses"
@@ -146,7 +147,10 @@ def losses_of(desk: Desk, digest: str) -> NDArray[np.float64]:
 def bases_for(desk: Desk, parent: Parent) -> tuple[Version, ...]:
     """Return versions with layers and the same inputs from which a fine-tuning may start.
 
-    The live versions of every model of the home are its catalogue, the newest first.
+    The live versions of every model of the home with the same task are its catalogue, the
+    newest first. Where nobody knows what one of them, or an ancestor that lives on in it, was
+    trained on, it is left out, and so is one that has trained on rows on which the race
+    chooses: what started from it would look better there than it is.
     """
     if not parent.adapter.capabilities(parent.estimator).has_layers:
         return ()
@@ -158,7 +162,13 @@ def bases_for(desk: Desk, parent: Parent) -> tuple[Version, ...]:
             continue
         version = desk.registry.version(spec.name, live)
         manifest = version.manifest
-        if manifest.adapter == mine.adapter and manifest.signature == mine.signature:
+        is_alike = (manifest.adapter, manifest.task, manifest.signature) == (
+            mine.adapter,
+            mine.task,
+            mine.signature,
+        )
+        living = living_ancestors(desk.registry.lineage(live))
+        if is_alike and unknown_until_us(living) is None and desk.is_fair_to(version):
             found.append(version)
     found.sort(key=lambda each: each.created_at, reverse=True)
     return tuple(found[:_N_BASES])
