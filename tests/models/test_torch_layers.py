@@ -71,6 +71,12 @@ def test_layers_are_unfrozen_one_after_the_other() -> None:
     assert counts == [2, 2, 4, 4, 8]
 
 
+def test_unfreezing_what_was_never_frozen_is_refused() -> None:
+    """Breaks when somebody asks for gradual unfreezing and everything moves from the start."""
+    with pytest.raises(Invalid, match="unfreeze_every=1 with train=all"):
+        Tuning(unfreeze_every=1)
+
+
 def test_the_base_of_an_addition_is_never_trained() -> None:
     net = load_plugin("additions", "lora")().attach(_net(), rank=2, keep=("4",), seed=0)
     how = Tuning(lora_rank=2, lr=1.0, lr_decay=0.5)

@@ -60,7 +60,8 @@ class Tuning:
         What is trained: ``all``; ``last:K``, the last K layers that have parameters; or a
         pattern of parameter names such as ``head.*`` (several joined by ``|``).
     unfreeze_every : int or None, default None
-        Gradual unfreezing: every so many epochs one more layer before them is trained.
+        Gradual unfreezing: every so many epochs one more layer before those of `train` is
+        trained; with ``all`` there is none, and it is refused.
     lora_rank : int or None, default None
         Train low-rank additions of this rank to linear and convolution layers instead, and
         the head; None: none.
@@ -106,11 +107,14 @@ class Tuning:
         wrong += [] if 0.0 < self.lr_decay <= 1.0 else [f"lr_decay={self.lr_decay}"]
         wrong += [] if self.weight_decay >= 0.0 else [f"weight_decay={self.weight_decay}"]
         wrong += [] if 0.0 <= self.distil < 1.0 else [f"distil={self.distil}"]
+        if self.unfreeze_every is not None and self.train == "all":
+            wrong.append(f"unfreeze_every={self.unfreeze_every} with train=all")
         if wrong:
             raise Invalid(
                 type(self).__name__,
                 needs="counts of at least 1, lr > 0, 0 < lr_decay <= 1, weight_decay >= 0, "
-                "0 <= distil < 1",
+                "0 <= distil < 1, and with unfreeze_every a part to begin with, such as "
+                "train=last:1",
                 came=", ".join(wrong),
                 todo="Correct the recipe.",
             )
