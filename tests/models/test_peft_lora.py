@@ -243,3 +243,11 @@ def test_melted_it_answers_alike_and_is_a_plain_module() -> None:
     assert torch.allclose(melted(_pixels()), grown(_pixels()), atol=1e-5)
     assert LORA.trainable(melted) == LORA.trainable(_net())
     assert _same(grown, before)
+
+
+def test_a_rank_that_its_tensors_do_not_have_takes_no_memory() -> None:
+    """Broken by matrices that are made as large as the bytes say, and compared afterwards."""
+    base = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    state = Lora().state(Lora().attach(base, rank=2, keep=("1",), seed=0))
+    with pytest.raises(Corrupt, match="a rank of at most 4"):
+        Lora().load(base, state, rank=10**12, keep=("1",))

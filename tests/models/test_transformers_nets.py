@@ -138,3 +138,19 @@ def test_old_classes_keep_their_outputs_wherever_they_sort() -> None:
     weight = weights_of(net)[f"{head}.weight"]
     assert torch.equal(wide[f"{head}.weight"][[1, 3]], weight)
     assert weight.shape == (2, 8), "the old tensor was changed"
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        {"vocab_size": 10**12},  # 32 TB, where it is built before it is compared
+        {"intermediate_size": 10**12},
+        {"vocab_size": -3},
+        {"hidden_act": "os.system"},
+    ],
+)
+def test_sizes_that_the_tensors_do_not_have_take_no_memory(further: dict[str, Any]) -> None:
+    """Broken by a network that is built as large as its bytes say, and compared afterwards."""
+    state = weights_of(random_net(TINY, n_classes=2, seed=0))
+    with pytest.raises((Corrupt, Invalid)):
+        built(TINY | further, state, n_classes=2)

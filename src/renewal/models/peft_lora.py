@@ -170,8 +170,17 @@ class Lora:
         Raises
         ------
         Corrupt
-            When a tensor is missing, left over, or of another shape or type.
+            When a tensor is missing, left over, or of another shape or type, or the rank is
+            none that its tensors have.
         """
+        largest = max((size for each in state.values() for size in each.shape), default=0)
+        if rank > largest:
+            raise Corrupt(
+                "Lora.load",
+                needs=f"a rank of at most {largest}, as its tensors have",
+                came=str(rank),
+                todo="Load it with the rank of its making.",
+            )
         grown = self.attach(module, rank=rank, targets=targets, keep=keep, seed=0)
         own = dict(_addition(grown))
         wrong = sorted(set(own) ^ set(state))

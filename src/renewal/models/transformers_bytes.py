@@ -89,7 +89,7 @@ def from_bytes(data: bytes) -> TransformersModel:
             said["tokenizer"] if said["has_tokenizer"] else None,
         )
         is_pretrained = bool(said["is_pretrained"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise _foreign(who, error) from error
     module = built(config, tensors, n_classes=len(classes))
     fitted = Fitted(module, config, tokenizer, columns, classes, is_pretrained, digest=digest(data))
@@ -120,7 +120,8 @@ def onto(base: TransformersModel, data: bytes) -> TransformersModel:
     try:
         classes, how = tuple(said["classes"]), Tuning(**said["how"])
         rank, targets = said["lora"]
-    except (KeyError, TypeError, ValueError) as error:
+        rank, targets = int(rank), str(targets)
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise _foreign(who, error) from error
     module = with_classes(fitted, classes, seed=0)
     module = load_plugin("additions", "lora")().load(
