@@ -22,7 +22,7 @@ LONG = ";".join(f"0.{number}" for number in range(10, 50))
     ("first", "second"),
     [
         # The same letters and figures.
-        ("retrain:space=C:1e-3..1", "retrain:space=C:1e+3..1e4"),
+        ("retrain:space=C:1e-3..1e4", "retrain:space=C:1e+3..1e4"),
         # The same first 128 characters of the step, the same first 255 of the folder.
         (f"retrain:space=C:{LONG};1", f"retrain:space=C:{LONG};2"),
         (f"retrain:space=C:{LONG};{LONG};1", f"retrain:space=C:{LONG};{LONG};2"),
