@@ -15,7 +15,7 @@ from renewal.assemble.home import Home, open_home
 from renewal.assemble.model import Model
 from renewal.core.clock import ReplayClock
 from renewal.core.errors import Invalid, NotFound, Refused
-from renewal.loop.journal import steps_of
+from renewal.loop.journal import last_runs, steps_of
 from renewal.loop.racing import Racing
 from renewal.loop.starting import Foreseen
 from renewal.update.contract import Made
@@ -212,6 +212,15 @@ def test_a_budget_that_cannot_be_read_starts_nothing(home: Home, text: str) -> N
     with pytest.raises(Invalid):
         model.update(["retrain"], budget=text)
     assert len(model.versions()) == 1
+
+
+@pytest.mark.parametrize("recipe", ["retrai", "retrain:windw=8w", "recalibrate:method=plat"])
+def test_a_recipe_that_cannot_be_read_starts_nothing(home: Home, recipe: str) -> None:
+    """Breaks when a slip of the pen counts as the last update, and puts the schedule off."""
+    model = timed(home, LogisticRegression())
+    with pytest.raises((Invalid, NotFound)):
+        model.update(["recalibrate", recipe])
+    assert last_runs(home.db, "m") == ()
 
 
 def test_a_budget_of_trials(home: Home) -> None:

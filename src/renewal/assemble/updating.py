@@ -92,14 +92,19 @@ class Updating(Labelling):
             When the model has no champion yet.
         Conflict
             When another update of it is under way.
+        Invalid
+            When a recipe or the budget cannot be read: then nothing has begun.
         """
         options = self.home.policy(self.name).update
         spending = options.spending
         if budget is not None:
             price = options.price_per_hour
             spending = parse_budget(budget, price_per_hour=price, who="Model.update")
+        asked = tuple(recipes or options.recipes)
+        for each in asked:
+            parse_recipe(each)
         run = Circuit(self._shop(tell, hear)).update(
-            ("asked for",), tuple(recipes or options.recipes), spending, roll_out=roll_out
+            ("asked for",), asked, spending, roll_out=roll_out
         )
         return self.update_of(run.id, run.outcome or {})
 
