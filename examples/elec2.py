@@ -5,7 +5,8 @@ its mean of the last day. The rows come in blocks of three weeks; the label of a
 rows (one day) later. LightGBM learns the first six weeks. At the end of every block a race of
 recalibrate, ten more trees, new leaf values, retrain and retrain on a window makes a candidate;
 the gate judges it on the newest two weeks, which it has not seen, and goes on judging it for two
-more blocks where that decides nothing. Beside it runs a model whose candidates go live at once.
+more blocks where that decides nothing; then the next candidate begins anew (`renewal watch`
+carries the evidence over). Beside it runs a model whose candidates go live at once.
 
 What to see: always answering with the last known label is right in .66 of the rows (.85 if
 labels came at once: a result without this row means nothing); a model that is never updated

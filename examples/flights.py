@@ -34,7 +34,7 @@ from renewal.cli.demo_data import KEY, TARGET, TIME, between, flights, known_by
 JANUARY, FEBRUARY = datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 2, 1, tzinfo=UTC)
 UPDATES = (datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 7, 1, tzinfo=UTC))
 WEEK = timedelta(weeks=1)
-LOOKS = 6
+LOOKS = 12
 RECIPES = ["recalibrate", "incremental", "retrain", "retrain:window=8w"]
 CONSOLE = Console(highlight=False)
 
@@ -74,13 +74,15 @@ def main(quick: bool = False) -> None:  # noqa: FBT001, FBT002  # the one switch
     clock = renewal.ReplayClock(FEBRUARY)
     with tempfile.TemporaryDirectory() as folder, renewal.open(folder, clock=clock) as home:
         year = Year(home, clock, rows)
+        names = ["v1"]
         for now in UPDATES[: 1 if quick else 2]:
             year.move_to(now)
             candidate = raced(year.model, now)
             if candidate is not None:
+                names.append(candidate.name)
                 judged(year, candidate, n_looks=1 if quick else LOOKS)
         year.move_to(year.until + 4 * WEEK)
-        compared(year.model, year.until - 4 * WEEK)
+        compared(year.model, names, year.until - 4 * WEEK)
 
 
 def raced(model: renewal.Model, now: datetime) -> Any:
@@ -116,23 +118,23 @@ def judged(year: Year, candidate: Any, n_looks: int) -> None:
         CONSOLE.print(f"{candidate.name} is not proved; the champion stays.\n")
 
 
-def compared(model: renewal.Model, since: datetime) -> None:
+def compared(model: renewal.Model, names: list[str], since: datetime) -> None:
     """Print what the versions that were judged are worth on the newest flights."""
-    champion = model.version("champion")
-    names = sorted({"v1", champion.name})
+    champion = model.version("champion").name
     report = model.evaluate(*names, since=since)
     table = Table(title=f"{report.n_rows:,} flights that none of them has seen")
-    for name in ("version", "made by", "log-loss", "auc", "accuracy"):
+    for name in ("version", "made by", "log-loss", "auc", "accuracy", ""):
         table.add_column(name)
+    losses = {}
     for name, measured in zip(names, report.versions, strict=True):
-        manifest = model.version(name).manifest
+        losses[name] = measured.mean_loss
         values = [f"{measured.metrics[each]:.4f}" for each in ("log_loss", "auc", "accuracy")]
-        table.add_row(name, manifest.strategy, *values)
+        is_live = "champion" if name == champion else ""
+        table.add_row(name, model.version(name).manifest.strategy, *values, is_live)
     CONSOLE.print(table)
-    losses = [measured.mean_loss for measured in report.versions]
     CONSOLE.print(
-        f"The champion {champion.name} has a log-loss of {losses[-1]:.4f}; the first version, "
-        f"left alone, {losses[0]:.4f}."
+        f"The champion {champion} has a log-loss of {losses[champion]:.4f}; the first version, "
+        f"left alone, {losses['v1']:.4f}."
     )
 
 

@@ -69,7 +69,7 @@ def the_leak(rows: pd.DataFrame, n_draws: int) -> None:
     CONSOLE.print(table)
     CONSOLE.print(
         f"The second split shows the old model rows that it was fitted on, and hides "
-        f"{np.mean(honest) - np.mean(leaky):+.4f} of the gain.\n"
+        f"{np.mean(honest) - np.mean(leaky):.4f} of the gain.\n"
     )
 
 
@@ -98,7 +98,7 @@ def the_update(home: renewal.Home, rows: pd.DataFrame, *, quick: bool) -> None:
     )
     table = Table(title=f"{first.name} saw {first.manifest.n_trained_rows} rows; 75 are appended")
     for name in ("recipe", "outcome", "log-loss", "reason"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for entry in update.entries:
         loss = "" if entry["loss"] is None else f"{entry['loss']:.3f}"
         table.add_row(entry["recipe"], entry["outcome"], loss, entry["reason"])
