@@ -76,11 +76,16 @@ def main(quick: bool = False) -> None:  # noqa: FBT001, FBT002  # the one switch
                 model.feed.append(before)
                 model.register(network, trained_on=before)
             clock.move_to(START + UNTIL * WEEK)
+            chosen = []
             for model, change in places:
-                for line in lived(model, change):
+                lines = lived(model, change)
+                for line in lines:
                     table.add_row(*line)
                 table.add_section()
+                ways = [way for _name, way, *_numbers, note in lines if note.startswith("chosen")]
+                chosen.append(f"{ways[0] if ways else 'nothing'} for {change.name}")
     CONSOLE.print(table)
+    CONSOLE.print(f"The race has chosen {', '.join(chosen)}.")
 
 
 def changes(photos: Photos, at: NDArray[np.int64]) -> tuple[Change, ...]:
