@@ -50,16 +50,7 @@ def load_plugin(kind: str, name: str) -> Any:
     Missing
         When the module needs a package that is not installed.
     """
-    table = _table(kind)
-    if name not in table:
-        near = get_close_matches(name, table, n=1)
-        raise NotFound(
-            "load_plugin",
-            needs=f"one of the {kind}: {', '.join(sorted(table)) or 'none registered'}",
-            came=repr(name),
-            todo=f"Did you mean {near[0]!r}?" if near else "Check the name.",
-        )
-    point = table[name]
+    point = _point(kind, name)
     try:
         return point.load()
     except ModuleNotFoundError as error:
@@ -71,6 +62,35 @@ def load_plugin(kind: str, name: str) -> Any:
             came="none installed",
             todo=f"Install it, or the extra that holds it: pip install 'renewal[{name}]'.",
         ) from error
+
+
+def plugin_module(kind: str, name: str) -> str:
+    """Return the name of the module behind a plug-in, importing nothing.
+
+    Raises
+    ------
+    NotFound
+        When no such name is registered.
+
+    Examples
+    --------
+    >>> plugin_module("tasks", "binary")
+    'renewal.models.task'
+    """
+    return _point(kind, name).module
+
+
+def _point(kind: str, name: str) -> EntryPoint:
+    table = _table(kind)
+    if name not in table:
+        near = get_close_matches(name, table, n=1)
+        raise NotFound(
+            "load_plugin",
+            needs=f"one of the {kind}: {', '.join(sorted(table)) or 'none registered'}",
+            came=repr(name),
+            todo=f"Did you mean {near[0]!r}?" if near else "Check the name.",
+        )
+    return table[name]
 
 
 @cache

@@ -97,6 +97,18 @@ class Engine(Protocol):
         """How many calls run at the same time."""
         ...
 
+    def warm_up(self, modules: Sequence[str] = ()) -> None:
+        """Begin to get workers ready, where that can go on beside the caller; return at once.
+
+        The first call would do it too. Nothing is promised, and nothing fails here.
+
+        Parameters
+        ----------
+        modules : sequence of str, default ()
+            What the calls will need besides what this process has loaded by now.
+        """
+        ...
+
     def run(self, function: Callable[..., Value], /, *args: Any, label: str) -> Ran[Value]:
         """Run ``function(*args)``, wait, and return its value with its cost.
 

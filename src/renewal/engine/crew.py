@@ -46,10 +46,21 @@ def loaded_here(packages: Iterable[str] = PRELOADED) -> list[str]:
         parts = name.split(".")
         deep = 3 if parts[0] == "renewal" else 2
         hidden = any(part.startswith("_") for part in parts)
-        hidden = hidden or not _NEVER.isdisjoint(re.split(r"[._]", name))
-        if parts[0] in wanted and len(parts) <= deep and not hidden:
+        if parts[0] in wanted and len(parts) <= deep and not hidden and may_preload(name):
             names.append(name)
     return names
+
+
+def may_preload(name: str) -> bool:
+    """Say whether a module of the packages in `PRELOADED` may be loaded before forking.
+
+    Examples
+    --------
+    >>> may_preload("renewal.models.sklearn"), may_preload("renewal.models.onnx_adapter")
+    (True, False)
+    """
+    is_known = name.partition(".")[0] in PRELOADED
+    return is_known and _NEVER.isdisjoint(re.split(r"[._]", name))
 
 
 class Hand:

@@ -49,6 +49,9 @@ class InlineEngine:
         """One: the caller's thread."""
         return 1
 
+    def warm_up(self, modules: Sequence[str] = ()) -> None:
+        """Do nothing: there are no workers."""
+
     def run(self, function: Callable[..., Value], /, *args: Any, label: str) -> Ran[Value]:
         """Run ``function(*args)`` and return its value with its cost.
 

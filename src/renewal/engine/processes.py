@@ -17,7 +17,7 @@ from renewal.core.errors import RenewalError
 from renewal.core.progress import Progress, tell_progress
 from renewal.engine import line as lines
 from renewal.engine.contract import Call, Ended, HearAt, Ran, Value
-from renewal.engine.crew import Crew, Hand, loaded_here
+from renewal.engine.crew import Crew, Hand, loaded_here, may_preload
 from renewal.engine.options import EngineOptions
 from renewal.engine.packing import lost, out_of_memory, out_of_time, pack_call, unpack_end
 from renewal.engine.share import n_slots_for
@@ -96,9 +96,15 @@ class ProcessEngine:
         """As many as the options say, or one a core; inside a worker no more than its share."""
         return n_slots_for(self.options.workers)
 
-    def warm_up(self) -> None:
-        """Start to load what workers need, and return at once; a first call would do it too."""
-        self._ready_crew()
+    def warm_up(self, modules: Sequence[str] = ()) -> None:
+        """Start to load what workers need, and return at once; a first call would do it too.
+
+        Parameters
+        ----------
+        modules : sequence of str, default ()
+            To load besides; those are left out after which it may not be safe to fork.
+        """
+        self._ready_crew(modules)
 
     def run(self, function: Callable[..., Value], /, *args: Any, label: str) -> Ran[Value]:
         """Run ``function(*args)`` in a worker, wait, and return its value with its cost.
@@ -158,11 +164,13 @@ class ProcessEngine:
             for one in running:
                 one.hand.kill()
 
-    def _ready_crew(self) -> Crew:
+    def _ready_crew(self, modules: Sequence[str] = ()) -> Crew:
         with self._lock:
             if self._crew is None or not self._crew.is_alive:
                 self.close()
-                preload = loaded_here() if self.preload is None else list(self.preload)
+                preload = list(self.preload or ())
+                if self.preload is None:
+                    preload = [*loaded_here(), *filter(may_preload, modules)]
                 self._crew = Crew(
                     self.n_slots, self.options.memory_bytes, silent_s=self.silent_s, preload=preload
                 )

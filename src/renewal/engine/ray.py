@@ -115,6 +115,9 @@ class RayEngine:
         self._join()
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
+    def warm_up(self, modules: Sequence[str] = ()) -> None:
+        """Do nothing: connecting to a Ray, or starting one, keeps its caller waiting."""
+
     def run(self, function: Callable[..., Value], /, *args: Any, label: str) -> Ran[Value]:
         """Run ``function(*args)`` in a task, wait, and return its value with its cost.
 
