@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from renewal.assemble.home import Home, open_home
 from renewal.core.clock import ReplayClock
+from renewal.core.plugin import _table
 from renewal.core.version import Version
 from renewal.data.rows import Rows
 from renewal.loop import comparing
@@ -115,6 +118,29 @@ def table_of(n_days: int, *, seed: int, prefix: str) -> dict[str, list[Any]]:
         "x": x.tolist(),
         "y": [int(each) for each in y],
     }
+
+
+@pytest.fixture
+def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install the strategies of `odd_strategies`: workers find them as they find any package's."""
+    folder = tmp_path / "site"
+    info = folder / "odd_strategies-1.0.dist-info"
+    info.mkdir(parents=True)
+    text = Path(__file__).with_name("odd_strategies.py").read_text(encoding="utf-8")
+    (folder / "odd_strategies.py").write_text(text, encoding="utf-8")
+    points = [
+        f"{name.lower()} = odd_strategies:{name}"
+        for name in re.findall(r"^class (\w+)", text, flags=re.MULTILINE)
+    ]
+    (info / "METADATA").write_text("Name: odd-strategies\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(
+        "\n".join(["[renewal.strategies]", *points]), encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    _table.cache_clear()
+    yield
+    _table.cache_clear()
+    sys.modules.pop("odd_strategies", None)
 
 
 @pytest.fixture

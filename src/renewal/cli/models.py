@@ -29,6 +29,11 @@ _POLICY = """\
 # on_alarm = ["performance"]
 # cooldown = "1w"
 
+[engine]
+kind = "processes"      # fits run in workers of this machine; "inline": in the command itself
+# workers = 2           # as many as there are cores, where it is left out
+# memory_bytes = 4000000000   # what one worker may take; its candidate alone fails above it
+
 [gate]
 # alpha = 0.05
 # holdout = "2w"        # timed data is judged on its newest stretch, forward

@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from renewal.core.plugin import plugin_module
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
 from renewal.loop.happening import Happening
@@ -103,6 +104,7 @@ class UpdateRun:
         self.journal = journal
         self.run = run
         self.asked = from_plain(Asked, run.spec)
+        self._warm_up()
         self._pinned = self._pin()
 
     def finish(self) -> Mapping[str, Any]:
@@ -130,6 +132,11 @@ class UpdateRun:
         self.journal.finish(self.run, "done", outcome)
         shutil.rmtree(self._desk.pinned.place.scratch(self.run.id), ignore_errors=True)
         return outcome
+
+    def _warm_up(self) -> None:
+        """Let workers load what they will need while this process reads and loads its own."""
+        champion = self.shop.registry.version(self.shop.spec.name, "champion")
+        self.shop.engine.warm_up([plugin_module("adapters", champion.manifest.adapter)])
 
     @cached_property
     def _desk(self) -> Desk:
