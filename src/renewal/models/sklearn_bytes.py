@@ -18,12 +18,16 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 import sklearn
 import skops
 from sklearn.exceptions import InconsistentVersionWarning
-from skops.io import dumps, get_untrusted_types, loads
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from renewal.core.errors import Invalid, Missing, Refused
 from renewal.models.release import is_newer
 from renewal.models.sklearn_bounds import check_bounds
+from renewal.models.sklearn_skops import (
+    UntrustedTypesFoundException,
+    dumps,
+    get_untrusted_types,
+    loads,
+)
 from renewal.models.sklearn_trust import TRUSTED
 
 _log = logging.getLogger(__name__)
