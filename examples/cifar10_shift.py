@@ -50,7 +50,7 @@ class Change:
 
 def main(quick: bool = False) -> None:  # noqa: FBT001, FBT002  # the one switch of an example
     """Run the example; `quick` is the form that the tests run."""
-    photos = Photos(800 if quick else 16_000)
+    photos = Photos(560 if quick else 16_000)
     old, new = np.split(np.arange(len(photos)), [len(photos) // 2])
     before = photos.rows(old, (0, SINCE), photos.pixels[old])
     how = Tuning(epochs=4 if quick else 10, batch=16 if quick else 64, patience=None)

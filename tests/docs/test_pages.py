@@ -12,7 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     [ROOT / "README.md", ROOT / "CHANGELOG.md"]
-    + [page for folder in ("docs", "changelog.d") for page in (ROOT / folder).rglob("*.md")]
+    + [
+        page
+        for folder in ("docs", "changelog.d", "examples")
+        for page in (ROOT / folder).rglob("*.md")
+    ]
 )
 GUIDE = sorted([ROOT / "docs/start.md", *(ROOT / "docs/guide").glob("*.md")])
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
