@@ -95,7 +95,9 @@ def test_iris_shows_the_leak_and_the_honest_numbers_beside_it(run: Run) -> None:
     shares = re.findall(r"(\d+)% │ +[+-]\d\.\d{4} │", printed)
     assert 30 < int(shares[0]) < 50
     assert int(shares[1]) == 0
-    assert "it accepts nothing" in " ".join(printed.split())
+    # Roles are drawn anew in each home, so once in a while the champion stays the best.
+    told = " ".join(printed.split())
+    assert "it accepts nothing" in told or "nothing in the race beats the champion" in told
 
 
 def test_new_intents_refuse_the_cheap_ways_and_retrain_learns_them(run: Run) -> None:
