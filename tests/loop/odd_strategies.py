@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from renewal.update.contract import ALONE, Made, Means, Parent
+from renewal.update.fine_tune import FineTune
 from renewal.update.retrain import Retrain
 
 _CHUNK = 16 << 20
@@ -132,3 +133,18 @@ class Diverging(Retrain):
         made = super().make(parent, rows, options, seed, means)
         made.estimator.coef_[:] = np.nan
         return made
+
+
+class FullDisk(FineTune):
+    """Fine-tunes where the disk is full: every checkpoint goes to a device that takes nothing."""
+
+    name = "fulldisk"
+    can_thin = False
+
+    def make(
+        self, parent: Parent, rows: Any, options: Any, seed: int, means: Means = ALONE
+    ) -> Made:
+        assert means.scratch is not None
+        means.scratch.mkdir(parents=True, exist_ok=True)
+        (means.scratch / "training.safetensors.part").symlink_to("/dev/full")
+        return super().make(parent, rows, options, seed, means)
