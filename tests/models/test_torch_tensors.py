@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import struct
 from pathlib import Path
@@ -62,6 +63,7 @@ def _file(head: Any, body: bytes) -> bytes:
         _file({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"12345"),
         _file({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}, b""),
         _file({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}}, b""),
+        _file({"a": {"dtype": "F32", "shape": [math.inf], "data_offsets": [0, 0]}}, b""),
         _file({"a": {"dtype": "F99", "shape": [], "data_offsets": [0, 4]}}, b"1234"),
         struct.pack("<Q", 2**60) + b"{}",
     ],

@@ -39,6 +39,7 @@ _TYPES = {
 _NAMES = {kind: name for name, kind in _TYPES.items()}
 _LENGTH = struct.Struct("<Q")
 _SAID = "renewal"
+_BROKEN = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 def tensors_to_bytes(tensors: Mapping[str, Tensor], said: Mapping[str, Any], *, who: str) -> bytes:
@@ -84,7 +85,7 @@ def tensors_from_bytes(data: bytes, *, who: str) -> tuple[dict[str, Tensor], dic
         said = dict(json.loads(head.pop("__metadata__")[_SAID]))
         body = memoryview(data)[_LENGTH.size + length :]
         found = dict(_tensors(head, body))
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (*_BROKEN, struct.error) as error:
         raise _foreign(data, str(error), who) from error
     n_read = sum(each.numel() * each.element_size() for each in found.values())
     if len(found) < len(head) or n_read < len(body):
