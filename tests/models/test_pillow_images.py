@@ -48,3 +48,18 @@ def test_a_small_file_that_unfolds_to_gigabytes(monkeypatch: pytest.MonkeyPatch)
 
 def test_no_files_give_no_rows() -> None:
     assert decoded([], channels=3, size=(2, 5), who="a test").shape == (0, 3, 2, 5)
+
+
+def test_a_small_file_that_claims_a_huge_image_is_refused_before_it_unfolds() -> None:
+    """Breaks when 90 kB of a stranger take half a gigabyte: the header says it beforehand."""
+    file = io.BytesIO()
+    Image.new("L", (5_200, 5_200)).save(file, "PNG")
+    assert len(file.getvalue()) < 100_000
+    with pytest.raises(Invalid, match="at most 25,000,000 pixels; got one of 5,200 x 5,200"):
+        decoded([file.getvalue()], channels=3, size=(8, 8), who="a test")
+
+
+@pytest.mark.parametrize("wrong", ["a.jpg", 7])
+def test_what_is_no_file_is_named(wrong: object) -> None:
+    with pytest.raises(Invalid, match=f"got a {type(wrong).__name__}"):
+        decoded([wrong], channels=3, size=None, who="a test")  # type: ignore[list-item]  # the point

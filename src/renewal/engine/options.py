@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from renewal.core.errors import Invalid
 
+_MOST_WORKERS = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
@@ -33,10 +35,14 @@ class EngineOptions:
         """Refuse numbers below 1."""
         for name in ("workers", "memory_bytes"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            most = _MOST_WORKERS if name == "workers" else None
+            is_wrong = value is not None and (
+                isinstance(value, bool) or value < 1 or (most is not None and value > most)
+            )
+            if is_wrong:
                 raise Invalid(
                     "EngineOptions",
-                    needs=f"{name} of at least 1",
+                    needs=f"{name} of at least 1" + (f" and at most {most:,}" if most else ""),
                     came=str(value),
                     todo="Correct [engine] in the policy, or leave it out.",
                 )

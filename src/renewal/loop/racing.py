@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from renewal.core.errors import Conflict, Refused, RenewalError
+from renewal.core.errors import Conflict, Refused, RenewalError, Unavailable
 from renewal.core.progress import Progress
 from renewal.core.version import Manifest, Version
 from renewal.engine.contract import Call, Ended
@@ -97,9 +97,9 @@ class Racing:
         engine = self.shop.engine
         try:
             ran = engine.run(carry_out, self.desk, order, engine, label=label)
-        except Conflict:
-            raise
-        except Exception as error:  # noqa: BLE001  # a plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
+            if _is_no_ones_fault(error):
+                raise
             return {"failed": self._reason(label, error), "recipe": label}
         done: Done = ran.value
         if done.manifest is None:
@@ -126,7 +126,7 @@ class Racing:
         """Run heats side by side; those that the journal has are not run again."""
         orders = [self.order(heat) for heat in heats]
         steps = [
-            (_step_name(heat), {"recipe": heat.label, "share": heat.share, **self._inputs})
+            (_heat_name(heat), {"recipe": heat.label, "share": heat.share, **self._inputs})
             for heat in heats
         ]
 
@@ -151,8 +151,8 @@ class Racing:
 
     def _ended(self, label: str, ended: Ended) -> Output:
         """Return what the journal keeps of a heat, however it ended."""
-        if isinstance(ended.error, Conflict):
-            raise ended.error  # somebody else holds the lease by now
+        if ended.error is not None and _is_no_ones_fault(ended.error):
+            raise ended.error
         if isinstance(ended.error, Refused) and ended.error.who == "the race":
             raise ended.error  # no rows to choose on: no heat of this race can be scored
         if ended.ran is None:
@@ -187,16 +187,26 @@ class Racing:
         return Result(from_plain(Entry, output["entry"]), losses)
 
 
-def _step_name(heat: Heat) -> str:
+def _heat_name(heat: Heat) -> str:
     share = "" if heat.share == 1.0 else f"@{heat.share:.3f}"
-    return _cut(f"select:{heat.label}", share)
+    return step_name(f"select:{heat.label}", share)
 
 
-def _cut(name: str, end: str = "") -> str:
+def step_name(name: str, end: str = "") -> str:
     """Return the name of a step; of a long one the beginning, and a digest of the whole."""
     if len(name + end) > _NAME_LENGTH:
         end = f"#{digest(name.encode())[:16]}{end}"
     return name[: _NAME_LENGTH - len(end)] + end
+
+
+def _is_no_ones_fault(error: Exception) -> bool:
+    """Whether a fit ended for no reason of its own: the run stays open, and is taken up again.
+
+    Somebody else holds the lease by now, or the engine was closed: its home goes down.
+    """
+    if isinstance(error, Unavailable):
+        return error.fields.get("reason") == "cancelled"
+    return isinstance(error, Conflict)
 
 
 def _told(label: str, done: Done) -> str:

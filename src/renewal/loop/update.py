@@ -28,7 +28,7 @@ from renewal.loop.journal import Journal, Output, Run
 from renewal.loop.judging import Judged, first_verdict, record
 from renewal.loop.line import take_over
 from renewal.loop.pinning import desk_of, pin
-from renewal.loop.racing import Racing
+from renewal.loop.racing import Racing, step_name
 from renewal.loop.rolling import CIRCUIT, start_rollout
 from renewal.loop.three_way import FINE_TUNE, three_way
 from renewal.loop.workshop import Workshop
@@ -161,7 +161,7 @@ class UpdateRun:
                 return entries, winner, fitted
             failed = replace(winner, outcome="failed", reason=fitted["failed"])
             entries = tuple(failed if each is winner else each for each in entries)
-            name = f"fit after {winner.recipe}"[:128]
+            name = step_name(f"fit after {winner.recipe}")
 
     def _fit(self, racing: Racing, label: str, name: str) -> Output:
         """Fit a recipe up to the cut; the output is its manifest, or why it failed."""

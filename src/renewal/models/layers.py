@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -103,16 +104,18 @@ class Tuning:
                          "patience", "checkpoint_every")
             if getattr(self, name) is not None and getattr(self, name) < 1
         ]  # fmt: skip
-        wrong += [] if self.lr > 0.0 else [f"lr={self.lr}"]
+        wrong += [] if 0.0 < self.lr < math.inf else [f"lr={self.lr}"]
         wrong += [] if 0.0 < self.lr_decay <= 1.0 else [f"lr_decay={self.lr_decay}"]
-        wrong += [] if self.weight_decay >= 0.0 else [f"weight_decay={self.weight_decay}"]
+        wrong += (
+            [] if 0.0 <= self.weight_decay < math.inf else [f"weight_decay={self.weight_decay}"]
+        )
         wrong += [] if 0.0 <= self.distil < 1.0 else [f"distil={self.distil}"]
         if self.unfreeze_every is not None and self.train == "all":
             wrong.append(f"unfreeze_every={self.unfreeze_every} with train=all")
         if wrong:
             raise Invalid(
                 type(self).__name__,
-                needs="counts of at least 1, lr > 0, 0 < lr_decay <= 1, weight_decay >= 0, "
+                needs="counts of at least 1, finite lr > 0, 0 < lr_decay <= 1, weight_decay >= 0, "
                 "0 <= distil < 1, and with unfreeze_every a part to begin with, such as "
                 "train=last:1",
                 came=", ".join(wrong),

@@ -15,6 +15,8 @@ from renewal.core.errors import Invalid
 # What comes from strangers is read by few decoders only.
 FORMATS = ("JPEG", "PNG")
 _MODES = {1: "L", 3: "RGB"}
+LARGEST_PIXELS = 25_000_000
+"""Of one image: a photo of a good camera. A file of 90 kB can claim four times as many."""
 
 
 def decoded(
@@ -71,6 +73,25 @@ def decoded(
     return np.empty((0, channels, height, width), np.uint8) if found is None else found
 
 
+def _demand_small(size: tuple[int, int], who: str) -> None:
+    """Refuse an image that unfolds to too much, by its header: nothing is decoded yet."""
+    if size[0] * size[1] > LARGEST_PIXELS:
+        raise Invalid(
+            who,
+            needs=f"an image of at most {LARGEST_PIXELS:,} pixels",
+            came=f"one of {size[0]:,} x {size[1]:,}",
+            todo="Scale it down before it is sent.",
+        )
+
+
+def _told(data: object, error: Exception) -> str:
+    if data is None:
+        return "none"
+    if not isinstance(data, bytes):
+        return f"a {type(data).__name__}"
+    return f"{len(data):,} bytes: {error}"
+
+
 def _pixels(
     data: bytes | None, mode: str, size: tuple[int, int] | None, who: str
 ) -> NDArray[np.uint8]:
@@ -79,8 +100,10 @@ def _pixels(
             # A small file can unfold to gigabytes; Pillow warns, and here that is an error.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data or b""), formats=FORMATS) as image:
+                _demand_small(image.size, who)
                 plain = image.convert(mode)
     except (
+        TypeError,
         OSError,
         SyntaxError,
         ValueError,
@@ -91,7 +114,7 @@ def _pixels(
         raise Invalid(
             who,
             needs=f"an image in the format {' or '.join(FORMATS)}",
-            came="none" if data is None else f"{len(data):,} bytes: {error}",
+            came=_told(data, error),
             todo="Leave the row out, or send the image again.",
         ) from error
     if size is not None and plain.size != (size[1], size[0]):

@@ -144,13 +144,26 @@ def onto_base(base: TorchModel, data: bytes, trust: tuple[str, ...]) -> TorchMod
             came=found,
             todo="Restore that base; on another one the addition means nothing.",
         )
-    rank, targets = said["lora"]
+    rank, targets = _rank_and_targets(said["lora"])
     fitted = _fitted(said, demand_fitted(base, who=_ONTO).module)
     module = with_addition(base, tensors, fitted.classes, (rank, targets))
     module.eval()
     return replace(
         model, fitted=replace(fitted, module=module, lora=(rank, targets), base=base, digest=None)
     )
+
+
+def _rank_and_targets(said: Any) -> tuple[int, str]:
+    """Return the rank and the targets of an addition, as its header has them."""
+    is_pair = isinstance(said, list) and list(map(type, said)) == [int, str]
+    if not is_pair or said[0] < 1:
+        raise Invalid(
+            _ONTO,
+            needs="an addition that says its rank and its targets",
+            came=repr(said)[:80],
+            todo="Restore the version from a backup: its header is damaged.",
+        )
+    return said[0], said[1]
 
 
 def base_digest_of(model: TorchModel) -> str | None:

@@ -80,7 +80,7 @@ def find_checkpoint(folder: Path, run: Mapping[str, str]) -> Checkpoint | None:
     except Invalid:
         _log.warning("a checkpoint that cannot be read; the training starts over")
         return None
-    others = [name for name, value in run.items() if said["run"].get(name) != value]
+    others = [name for name, value in run.items() if said.get("run", {}).get(name) != value]
     if others:
         _log.info("a checkpoint of other %s; the training starts over", " and ".join(others))
         return None

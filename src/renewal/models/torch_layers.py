@@ -237,7 +237,7 @@ def _wanted(train: str, layers: list[list[str]], who: str) -> set[str]:
     names = [name for layer in layers for name in layer]
     if train == "all":
         found = set(names)
-    elif train.startswith("last:") and train[5:].isdigit():
+    elif train.startswith("last:") and train[5:].isdecimal():
         found = {name for layer in layers[: int(train[5:])] for name in layer}
     else:
         found = {
