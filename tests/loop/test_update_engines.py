@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +25,9 @@ from renewal.assemble.model import Model
 from renewal.assemble.updating import Update
 from renewal.cli.main import main
 from renewal.core.clock import ReplayClock
+from renewal.core.errors import Unavailable
 from renewal.core.plugin import load_plugin
+from renewal.loop.journal import last_runs, open_run, steps_of
 from renewal.testing.postgres import scratch_postgres
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -185,6 +189,33 @@ def test_workers_stay_warm_from_round_to_round_and_end_with_the_home(
     assert {each["cores"] for each in facts} == {str(share)}
     assert {each["n_slots"] for each in facts} == {min(2, share)}
     assert all(int(each["threads"]) <= share for each in facts)
+
+
+def test_a_run_whose_engine_was_closed_stays_open(prepared: Path, odd: None) -> None:  # noqa: ARG001  # it installs
+    """A home that goes down is no fault of the candidate: the next watch goes on with it."""
+    policy(prepared, '"processes"\nworkers = 2')
+    with opened(prepared) as home:
+        model, work = home.model("m"), home.root / "work"
+
+        def close() -> None:
+            while not list(work.glob("*/meeting/30")):
+                time.sleep(0.02)
+            home.engine("m").close()
+
+        closing = threading.Thread(target=close, daemon=True)
+        closing.start()
+        with pytest.raises(Unavailable, match=r"closed|let go"):
+            model.update(["recalibrate", "meeting"])
+        closing.join()
+        run = open_run(home.db, "m")
+        assert run is not None
+        (place,) = work.glob("*/meeting")
+        (place / "another").touch()
+        home.watch(once=True)
+        done = last_runs(home.db, "m")[0]
+        attempts = {each["name"]: each["attempt"] for each in steps_of(home.db, run.id)}
+    assert (done.id, done.state) == (run.id, "done")
+    assert {name for name, n in attempts.items() if n > 1} == {"select:meeting"}
 
 
 def test_workers_find_a_registry_in_postgresql(tmp_path: Path) -> None:
