@@ -67,6 +67,8 @@ def test_a_dry_run_fits_nothing_and_says_what_it_would_take(shell: Shell) -> Non
     assert "no partial_fit" in found[2]["why_not"]
     text = shell.run("update", "m", "-s", "retrain", "--dry-run")
     assert "nothing was fitted" in text
+    both = shell.run("update", "m", "-s", "retrain", "-s", "incremental", "--dry-run")
+    assert "that never ran here" not in both  # the one without an estimate cannot run at all
     assert shell.json("status")[0]["n_versions"] == 2
     assert [event["kind"] for event in shell.json("log", "m")].count("version") <= 2
 

@@ -82,6 +82,13 @@ def test_the_retrained_version_decides_nothing(model: Model) -> None:
     assert update.candidate is not None
     assert judged == [update.candidate.id]
     assert retrained not in judged
+    # Nor does it stay on the disk for ever: it goes where other losers go.
+    assert model.version(retrained).name in model.sweep("0s").versions
+    assert model.home.store.get(update.candidate.manifest.artifact)
+    assert set(model.report(update.candidate).versions) == {
+        update.candidate.id,
+        model.version("champion").id,
+    }
 
 
 def test_no_other_update_is_compared_three_ways(model: Model) -> None:

@@ -63,7 +63,12 @@ def card_of(
         # After a fine-tuning a version was retrained to be shown beside it.
         partners = [each for each in every if each.facts.get("three_way") == verdict.candidate]
         others = [*beside, *(each for each in partners if each not in beside)]
-        others = [each for each in others if each not in pair]
+        # One that was swept is no longer there to be measured; the two are shown without it.
+        others = [
+            each
+            for each in others
+            if each not in pair and (each in beside or shop.store.renew(each.manifest.artifact))
+        ]
         report = _report(shop, [*pair, *others], rows, notes)
     series = () if look is None else look.series or ()
     guards = shop.gate.guards

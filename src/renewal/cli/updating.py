@@ -115,7 +115,8 @@ def _foresee(model: Model, strategy: Sequence[str] | None, *, as_json: bool) -> 
     columns = ["recipe", "rows", "about", "on", "why not"]
     if priced:
         columns.insert(3, "cost")
-    known = [each.starter.expected_s for each in foreseen if each.starter.rests is None]
+    going = [each for each in foreseen if each.starter.rests is None and each.why_not is None]
+    known = [each.starter.expected_s for each in going]
     total = sum(each for each in known if each is not None)
     unknown = sum(each is None for each in known)
     tail = f", and {unknown} that never ran here" if unknown else ""

@@ -53,6 +53,7 @@ def three_way(racing: Racing, tuned: Version, recipes: Sequence[str]) -> Mapping
 
     def work() -> Output:
         facts = {"fit_s": fitted["seconds"], **fitted["facts"], "three_way": tuned.id}
+        facts["raced"] = True  # like what loses a race, it is there until it is swept
         return _compared(racing, tuned, racing.add(fitted["manifest"], label, facts))
 
     return _told(racing, racing.journal.step(racing.run, "three way", {"tuned": tuned.id}, work))
