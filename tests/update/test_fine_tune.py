@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from renewal.models.adapters import stored
 from renewal.models.layers import Tuning
 from renewal.models.score_map import Mapped, ScoreMap
 from renewal.models.score_map_curves import Temperature
+from renewal.models.torch import TorchAdapter
 from renewal.models.torch_inputs import Reading
 from renewal.models.torch_model import TorchModel
 from renewal.store.local import LocalStore
@@ -348,6 +350,26 @@ def test_every_field_of_tuning_is_an_option_that_can_be_written() -> None:
         lr=0.01, train="head.*|body.*", patience=None, precision="bfloat16", lora_rank=4
     )
     assert parse_options(FineTuneOptions, show_options(options), who="test") == options
+
+
+def test_what_the_first_call_takes_is_not_what_a_step_costs(
+    parent_of: ParentOf, timed: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks when a slow start cuts a training to a part of what there is time for."""
+    parent = parent_of(NET, timed.take(np.arange(600)))
+    original, calls = TorchAdapter.fine_tune, []
+
+    def slow_start(self: TorchAdapter, *args: Any, **kwargs: Any) -> Any:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            time.sleep(2.0)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(TorchAdapter, "fine_tune", slow_start)
+    options = replace(QUICK, epochs=40, patience=None)
+    made = FineTune().make(parent, timed, options, seed=1, means=Means(budget_s=30.0))
+    per_epoch = -(-made.n_rows // QUICK.batch)
+    assert made.facts["steps"] in {40 * per_epoch, 40 * (per_epoch - 1)}
 
 
 @pytest.mark.parametrize(

@@ -239,8 +239,9 @@ class _Tuner:
         planned = min(how.epochs * per_epoch, how.steps or how.epochs * per_epoch)
         n_timed = min(_TIMED_STEPS, planned)
         some = _first(self.lesson, n_timed * a_step)
-        start = time.perf_counter()
-        self._tuned(some, None, replace(how, epochs=n_timed, steps=n_timed), None)
+        for _ in range(2):  # the first time warms up, for as long as hundreds of small steps
+            start = time.perf_counter()
+            self._tuned(some, None, replace(how, epochs=n_timed, steps=n_timed), None)
         now = time.perf_counter()
         a_step_s = (now - start) / n_timed
         if self.watched is not None:
