@@ -110,6 +110,20 @@ class Hanging(Retrain):
             time.sleep(0.05)
 
 
+class Sticking(Retrain):
+    """Takes part in the race, and never ends its last fit, the one without validation rows."""
+
+    name = "sticking"
+    can_thin = False
+
+    def make(
+        self, parent: Parent, rows: Any, options: Any, seed: int, means: Means = ALONE
+    ) -> Made:
+        while means.validation is None:
+            time.sleep(0.05)
+        return super().make(parent, rows, options, seed, means)
+
+
 class Dying(Retrain):
     """Dies in the middle, as of a bug in C code."""
 

@@ -24,6 +24,7 @@ from renewal.assemble.home import Home, open_home
 from renewal.assemble.model import Model
 from renewal.core.clock import ReplayClock
 from renewal.core.errors import Invalid, RenewalError
+from renewal.loop import update
 from renewal.loop.journal import last_runs, open_run
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -244,7 +245,11 @@ def test_the_import_path_of_the_champion_is_gone(
     sys.modules.pop("own_model", None)
 
 
-def test_what_goes_wrong_in_workers_hits_one_candidate_each(tmp_path: Path, odd: None) -> None:  # noqa: ARG001  # it installs
+def test_what_goes_wrong_in_workers_hits_one_candidate_each(
+    tmp_path: Path,
+    odd: None,  # noqa: ARG001  # it installs
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Raised, killed, out of memory, diverged, without an end: five of them, and one that wins."""
     folder = tmp_path / "home"
     folder.mkdir()
@@ -269,6 +274,13 @@ def test_what_goes_wrong_in_workers_hits_one_candidate_each(tmp_path: Path, odd:
         came = race(model, ["hanging", "recalibrate"], budget="2s")
         assert came["hanging"][0] == "failed"
         assert "to end within" in came["hanging"][1]
+        monkeypatch.setattr(update, "_LEAST_LIMIT_S", 0.0)
+        found = model.update(["sticking:window=2w", "recalibrate"], budget="5s")
+        came = {each["recipe"]: (each["outcome"], each["reason"]) for each in found.entries}
+        assert came["sticking(window=2w)"][0] == "failed"
+        assert "to end within" in came["sticking(window=2w)"][1]
+        assert found.candidate is not None
+        assert found.candidate.manifest.strategy == "recalibrate"
         assert_the_next_update_works(model)
 
 

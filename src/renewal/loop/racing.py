@@ -90,23 +90,32 @@ class Racing:
             place.scratch(self.run.id) / f"{words[:_FOLDER_LENGTH]}-{digest(label.encode())[:16]}"
         )
 
-    def fit(self, label: str) -> Output:
-        """Fit a recipe up to the cut; return its manifest and its cost, or why it failed."""
+    def fit(self, label: str, *, limit_s: float | None = None) -> Output:
+        """Fit a recipe up to the cut; return its manifest and its cost, or why it failed.
+
+        Parameters
+        ----------
+        label : str
+            The recipe.
+        limit_s : float or None, seconds
+            After that long it has failed; None: it may take as long as it takes.
+        """
         order = replace(self.order(Heat(label)), in_race=False)
         order = replace(order, scratch=f"{order.scratch}-fit")
         engine = self.shop.engine
-        try:
-            ran = engine.run(carry_out, self.desk, order, engine, label=label)
-        except Exception as error:  # a plug-in may raise anything
-            if _is_no_ones_fault(error):
-                raise
+        call = Call(carry_out, (self.desk, order, engine), label, limit_s)
+        (ended,) = engine.run_all([call], lambda _, said: self.shop.hear(label, said))
+        if ended.ran is None:
+            error = ended.error
+            if error is not None and _is_no_ones_fault(error):
+                raise error
             return {"failed": self._reason(label, error), "recipe": label}
-        done: Done = ran.value
+        done: Done = ended.ran.value
         if done.manifest is None:
             return {"failed": str(done.why_not), "recipe": label}
         return {
             "manifest": to_plain(done.manifest),
-            "seconds": ran.seconds,
+            "seconds": ended.ran.seconds,
             "recipe": label,
             "facts": to_plain(done.facts),
         }

@@ -39,6 +39,8 @@ from renewal.update.entry import FORMER, Entry, pick
 from renewal.update.recipe import parse_recipe
 from renewal.update.stretches import judged_rows
 
+_MANY_TIMES = 10.0
+_LEAST_LIMIT_S = 60.0
 _ROUTINE = ("schedule:", "new_labels:")
 
 
@@ -156,15 +158,16 @@ class UpdateRun:
             winner = pick(entries)
             if winner is None or winner.recipe.startswith(FORMER):
                 return entries, winner, {}
-            fitted = self._fit(racing, winner.recipe, name)
+            fitted = self._fit(racing, winner, name)
             if fitted.get("failed") is None:
                 return entries, winner, fitted
             failed = replace(winner, outcome="failed", reason=fitted["failed"])
             entries = tuple(failed if each is winner else each for each in entries)
             name = step_name(f"fit after {winner.recipe}")
 
-    def _fit(self, racing: Racing, label: str, name: str) -> Output:
+    def _fit(self, racing: Racing, winner: Entry, name: str) -> Output:
         """Fit a recipe up to the cut; the output is its manifest, or why it failed."""
+        label = winner.recipe
 
         def work() -> Output:
             raced = racing.done.get(label)
@@ -176,9 +179,18 @@ class UpdateRun:
                     "recipe": label,
                     "facts": to_plain(raced.facts),
                 }
-            return racing.fit(label)
+            return racing.fit(label, limit_s=self._limit_s(winner))
 
         return self.journal.step(self.run, name, {"recipe": label, "pinned": self._pinned}, work)
+
+    def _limit_s(self, winner: Entry) -> float | None:
+        """Return when the last fit counts as one that never ends; a watch must go on some day.
+
+        It has hardly more rows than the heat had, and may take its time on a busy machine.
+        """
+        if self.asked.budget_s is None or winner.outcome == "sure":
+            return None  # nobody has said, or seen, how long it may take
+        return max(self.asked.budget_s, _MANY_TIMES * winner.seconds, _LEAST_LIMIT_S)
 
     def _candidate(self, racing: Racing, winner: Entry, fitted: Output) -> Version:
         """Make the winner a version; its id is its content, so twice is once."""
