@@ -357,7 +357,8 @@ def test_what_the_first_call_takes_is_not_what_a_step_costs(
 ) -> None:
     """Breaks when a slow start cuts a training to a part of what there is time for."""
     parent = parent_of(NET, timed.take(np.arange(600)))
-    original, calls = TorchAdapter.fine_tune, []
+    original = TorchAdapter.fine_tune
+    calls: list[int] = []
 
     def slow_start(self: TorchAdapter, *args: Any, **kwargs: Any) -> Any:
         calls.append(len(calls))
