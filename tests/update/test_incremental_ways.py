@@ -72,13 +72,13 @@ def test_growth_is_capped(recipe: Any, parent_of: ParentOf, timed: Rows) -> None
     """Breaks when a model that is updated every day is served ever slower."""
     parent = parent_of(recipe, timed)
     strategy = Incremental()
-    made = strategy.make(parent, timed, IncrementalOptions(max_size=30), 1)
+    made = strategy.make(parent, timed, IncrementalOptions(max_size=30, way="boost"), 1)
     assert made.facts["size"] == {"first": 20, "before": 20, "after": 30}
     with pytest.raises(Refused, match=r"grow to 32 and may be 31.*Take retrain"):
-        strategy.make(parent, timed, IncrementalOptions(max_size=31, rounds=12), 1)
+        strategy.make(parent, timed, IncrementalOptions(max_size=31, rounds=12, way="boost"), 1)
     full = replace(parent, estimator=made.estimator)
     with pytest.raises(Refused, match=r"has grown to 30 and may be 30.*Take retrain"):
-        strategy.make(full, timed, IncrementalOptions(max_size=30), 1)
+        strategy.make(full, timed, IncrementalOptions(max_size=30, way="boost"), 1)
     # New leaves on old trees need no room.
     leaves = strategy.make(full, timed, IncrementalOptions(max_size=30, way="leaves"), 1)
     assert leaves.facts["size"]["after"] == 30
@@ -92,10 +92,10 @@ def test_the_cap_looks_at_the_first_of_the_line(
     parent = parent_of(recipe, timed)
     version = replace(parent.version, facts={"size": {"first": 101}})
     parent = replace(parent, version=version)
-    made = Incremental().make(parent, timed, IncrementalOptions(rounds=182), 1)
+    made = Incremental().make(parent, timed, IncrementalOptions(rounds=182, way="boost"), 1)
     assert made.facts["size"] == {"first": 101, "before": 20, "after": 202}
     with pytest.raises(Refused, match="grow to 203 and may be 202"):
-        Incremental().make(parent, timed, IncrementalOptions(rounds=183), 1)
+        Incremental().make(parent, timed, IncrementalOptions(rounds=183, way="boost"), 1)
 
 
 @boosters

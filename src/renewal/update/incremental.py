@@ -47,9 +47,9 @@ class IncrementalOptions:
     min_rows : int >= 1, rows, default 1
         Fewer new labelled rows are refused.
     way : {"auto", "rows", "boost", "leaves"}, default "auto"
-        ``rows`` takes them in (`Adapter.partial_fit`), ``boost`` adds trees on top and
-        ``leaves`` gives the old trees new leaf values (`Adapter.continue_fit`); ``auto``:
-        the first of these that the champion can.
+        ``rows`` takes them in (`Adapter.partial_fit`), ``leaves`` gives the old trees new leaf
+        values and ``boost`` adds trees on top (`Adapter.continue_fit`); ``auto``: the first of
+        these that the champion can.
     rounds : int >= 1, default 10
         Rounds that ``boost`` adds.
     decay : float in [0, 1], default 0.9
