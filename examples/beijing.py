@@ -41,7 +41,7 @@ DATA = Path(os.environ.get("RENEWAL_DATA", "../shared/data")) / "beijing_pm25.pa
 START = datetime(2010, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 WEEK = timedelta(weeks=1)
-SHIFT, BOOST, WINDOW = "recalibrate:method=shift", "incremental", "retrain:window=13w"
+SHIFT, BOOST, WINDOW = "recalibrate:method=shift", "incremental:way=boost", "retrain:window=13w"
 WAYS: dict[str, list[str]] = {
     "never": [],
     "shift": [SHIFT],

@@ -47,7 +47,7 @@ DAY_ROWS = DAY // HALF_HOUR
 MORE_LOOKS = 2
 RECIPES = [
     "recalibrate",
-    "incremental",
+    "incremental:way=boost",
     "incremental:way=leaves",
     "retrain",
     "retrain:window=15w",
