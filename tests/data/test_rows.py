@@ -27,7 +27,7 @@ def rows() -> Rows:
 
 def test_take_keeps_every_column_aligned(rows: Rows) -> None:
     """Breaks when one of the columns is forgotten or taken by another index."""
-    for which in (np.array([2, 0]), np.array([False, False, True])):
+    for which in (np.array([2, 0]), np.array([False, False, True]), np.array([1, 2]) * 2 - 2):
         taken = rows.take(which)
         at = np.flatnonzero(which) if which.dtype == bool else which
         assert len(taken) == len(at)
@@ -48,6 +48,24 @@ def test_take_keeps_every_column_aligned(rows: Rows) -> None:
         assert taken.key_hash.tolist() == rows.key_hash[at].tolist()
         assert taken.group_hash.tolist() == rows.group_hash[at].tolist()
         assert taken.block.tolist() == rows.block[at].tolist()
+
+
+def test_neighbors_share_the_memory_of_the_rows(rows: Rows) -> None:
+    """Breaks when an update holds a large feed several times over again."""
+    assert rows.take(np.array([True, True, True])) is rows
+    assert rows.take(np.arange(3)) is rows
+    last = rows.take(np.array([1, 2]))
+    assert last.features["hour"].to_pylist() == [2.0, 3.0]
+    assert last.features["hour"].chunk(0).buffers()[1].address == (
+        rows.features["hour"].chunk(0).buffers()[1].address
+    )
+    assert last.key.tolist() == ["b", "c"]
+    assert all(
+        np.shares_memory(getattr(last, name), getattr(rows, name))
+        for name in ("key", "key_hash", "group_hash", "sticky", "event_us", "arrived_us", "label",
+                     "label_arrived_us", "block")
+    )  # fmt: skip
+    assert [len(rows.take(np.array(at, np.int64))) for at in ([], [2, 1], [0, 2])] == [0, 2, 2]
 
 
 def test_labelled_drops_rows_without_a_label(rows: Rows) -> None:

@@ -96,8 +96,16 @@ class Rows:
         ----------
         which : bool array of shape (n,), or int array of any length
             A mask, or row numbers in the order wanted.
+
+        Notes
+        -----
+        Neighbors in their order, such as those of a stretch of time, share the memory of
+        these rows, and all of them are these rows: an update over a large feed would hold
+        it several times over.
         """
         at = np.flatnonzero(which) if which.dtype == np.bool_ else which
+        if _are_neighbors(at):
+            return self._slice(int(at[0]), len(at))
         places = pa.array(at, pa.int64())
         return Rows(
             features=self.features.take(places),
@@ -115,8 +123,25 @@ class Rows:
 
     def labelled(self) -> Rows:
         """Return the rows that have a label."""
-        has_label = self.has_label
-        return self if has_label.all() else self.take(has_label)
+        return self.take(self.has_label)
+
+    def _slice(self, start: int, n_rows: int) -> Rows:
+        if n_rows == len(self):
+            return self
+        at = slice(start, start + n_rows)
+        return Rows(
+            features=self.features.slice(start, n_rows),
+            key=self.key[at],
+            key_hash=self.key_hash[at],
+            group_hash=self.group_hash[at],
+            sticky=None if self.sticky is None else self.sticky[at],
+            event_us=self.event_us[at],
+            arrived_us=self.arrived_us[at],
+            label=None if self.label is None else self.label[at],
+            label_arrived_us=self.label_arrived_us[at],
+            block=self.block[at],
+            attributes=None if self.attributes is None else self.attributes.slice(start, n_rows),
+        )
 
 
 def to_rows(
@@ -185,6 +210,11 @@ def objects(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
     at = coded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
     taken: npt.NDArray[Any] = values[at]
     return taken
+
+
+def _are_neighbors(at: npt.NDArray[Any]) -> bool:
+    """Say whether row numbers follow each other one by one."""
+    return len(at) > 0 and int(at[0]) >= 0 and bool((np.diff(at) == 1).all())
 
 
 def _or_key(sticky: npt.NDArray[Any], key: npt.NDArray[Any]) -> npt.NDArray[Any]:
