@@ -1,6 +1,6 @@
 """A watch whose fits run in worker processes; killed from outside, or left to finish.
 
-``python dying_watcher.py HOME prepare|watch``.
+``python dying_watcher.py HOME``; where there is no home yet, it makes one first.
 """
 
 import os
@@ -55,6 +55,9 @@ def watch(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"prepare": prepare, "watch": watch}[sys.argv[2]](Path(sys.argv[1]))
+    place = Path(sys.argv[1])
+    if not place.exists():
+        prepare(place)
+    watch(place)
     sys.stdout.flush()
     os._exit(0)

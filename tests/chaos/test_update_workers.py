@@ -64,9 +64,8 @@ def test_a_killed_watcher_takes_its_workers_along_and_the_next_one_finishes(
 ) -> None:
     home = tmp_path / "home"
     command = [sys.executable, str(SCRIPT), str(home)]
-    subprocess.run([*command, "prepare"], env=environment, check=True, timeout=PATIENCE_S)
     at_work = [tmp_path / "at work 30", tmp_path / "at work 20"]
-    with subprocess.Popen([*command, "watch"], env=environment) as watcher:
+    with subprocess.Popen(command, env=environment) as watcher:
         wait_until(lambda: all(each.exists() for each in at_work), "two workers at work")
         pids = [int(pid) for each in at_work for pid in each.read_text().split()]
         assert len(set(pids)) == 5  # two workers, their keeper, and what each has started
@@ -81,7 +80,7 @@ def test_a_killed_watcher_takes_its_workers_along_and_the_next_one_finishes(
     assert states["select:waiting"] == states["select:waiting(min_rows=20)"] == "running"
 
     (tmp_path / "go").touch()
-    subprocess.run([*command, "watch"], env=environment, check=True, timeout=PATIENCE_S)
+    subprocess.run(command, env=environment, check=True, timeout=PATIENCE_S)
     with open_home(home) as opened:
         (run,) = last_runs(opened.db, "m")
         attempts = {each["name"]: each["attempt"] for each in steps_of(opened.db, run.id)}
