@@ -337,3 +337,20 @@ def test_a_run_that_cannot_go_on_leaves_no_folder(
     with pytest.raises(Refused, match="an end"):
         model.update(["retrain"])
     assert not list((home.root / "work").iterdir())
+
+
+def test_what_heats_left_behind_is_swept_with_the_losers(home: Home) -> None:
+    """Breaks when every race leaves the losses of each row in the store for ever."""
+    model = timed(home, LogisticRegression())
+    update = model.update(["recalibrate", "retrain"])
+    steps = [each for each in steps_of(home.db, update.run_id) if "select:" in each["name"]]
+    losses = {step["output"]["done"]["losses"] for step in steps}
+    assert len(losses) == 3
+    model.sweep("1d")
+    assert losses <= set(home.store.digests())
+    home.clock.move_to(START + 100 * DAY)  # type: ignore[attr-defined]  # a replay's clock
+    model.sweep("30d")
+    assert not losses & set(home.store.digests())
+    for version in (model.version("champion"), update.candidate):
+        assert version is not None
+        assert set(version.manifest.digests) <= set(home.store.digests())

@@ -21,6 +21,8 @@ from renewal.registry.codec import from_plain, to_plain
 from renewal.update.desk import Desk, Pinned
 from renewal.update.stretches import selection_rows
 
+_N_BASES = 8
+
 
 def pin(shop: Workshop, at: datetime) -> dict[str, Any]:
     """Return what an update that starts now sees, as JSON values.
@@ -41,6 +43,7 @@ def pin(shop: Workshop, at: datetime) -> dict[str, Any]:
         "snapshot": to_plain(shop.feed.snapshot()),
         "window": to_plain(forward(shop, at)),
         "baseline": shop.registry.version(shop.spec.name, "champion").id,
+        "bases": _bases(shop),
     }
 
 
@@ -66,10 +69,32 @@ def desk_of(shop: Workshop, pinned: Mapping[str, Any]) -> Desk:
         seed=shop.update.seed,
         selection=shop.update.selection,
         costs=json.dumps(shop.gate.costs) if _by_cost(shop) else None,
+        bases=tuple((model, version) for model, version in pinned.get("bases", ())),
     )
     desk = Desk(fixed, feed=shop.feed, store=shop.store, registry=shop.registry)
     desk.pinned = replace(fixed, set_aside=_set_aside(shop, desk))
     return desk
+
+
+def _bases(shop: Workshop) -> list[list[str]]:
+    """Return model and id of the live versions of other models with the same kind of inputs."""
+    registry = shop.registry
+    mine = registry.version(shop.spec.name, "champion").manifest
+    found = []
+    for spec in registry.models():
+        live = registry.aliases(spec.name).get("champion")
+        if spec.name == shop.spec.name or live is None:
+            continue
+        version = registry.version(spec.name, live)
+        other = version.manifest
+        if (other.adapter, other.task, other.signature) == (
+            mine.adapter,
+            mine.task,
+            mine.signature,
+        ):
+            found.append(version)
+    found.sort(key=lambda each: each.created_at, reverse=True)
+    return [[each.manifest.model, each.id] for each in found[:_N_BASES]]
 
 
 def _by_cost(shop: Workshop) -> bool:

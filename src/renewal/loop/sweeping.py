@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
 from renewal.core.version import Version
+from renewal.loop.journal import last_runs, steps_of
 from renewal.loop.lease import held
 from renewal.loop.rolling import CIRCUIT
 from renewal.loop.workshop import Workshop
 from renewal.rollout.tables import rollouts
+
+_ALL_RUNS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,9 @@ class Swept:
 def sweep_losers(shop: Workshop, older: timedelta) -> Swept:
     """Delete the bytes of candidates that lost a race, and release their snapshots.
 
-    A version that was ever live, judged, rolled out or named by an alias stays whole, and so
-    does every object that another version shares, such as the base of a LoRA addition.
+    What heats on a share of the rows left behind goes, too. A version that was ever live,
+    judged, rolled out or named by an alias stays whole, and so does every object that another
+    version shares, such as the base of a LoRA addition.
 
     Parameters
     ----------
@@ -65,6 +70,7 @@ def sweep_losers(shop: Workshop, older: timedelta) -> Swept:
             if each.facts.get("raced") and each.created_at <= before and each.id not in named
         ]
         needed = _needed(shop, losers)
+        _delete_heats(shop, before, needed + _of(losers))
         freed = [(each, _delete(shop, each, needed)) for each in losers]
         gone = [each for each, found in freed if found is not None]
         n_bytes = sum(found for _, found in freed if found is not None)
@@ -92,12 +98,31 @@ def _named(shop: Workshop) -> set[str]:
 def _needed(shop: Workshop, losers: list[Version]) -> Counter[str]:
     """Count which objects the versions of every model need that are no losers."""
     gone = {each.id for each in losers}
-    needed: Counter[str] = Counter()
-    for spec in shop.registry.models():
-        for version in shop.registry.versions(spec.name):
-            if version.id not in gone:
-                needed.update(version.manifest.digests)
-    return needed
+    every = [each for spec in shop.registry.models() for each in shop.registry.versions(spec.name)]
+    return _of([each for each in every if each.id not in gone])
+
+
+def _of(versions: Sequence[Version]) -> Counter[str]:
+    return Counter(digest for each in versions for digest in each.manifest.digests)
+
+
+def _delete_heats(shop: Workshop, before: datetime, needed: Counter[str]) -> None:
+    """Delete what heats of closed runs stored and no version needs.
+
+    Those are the losses of each selection row, and candidates that left after a share of the
+    rows; the journal keeps their numbers.
+    """
+    for run in last_runs(shop.db, shop.spec.name, limit=_ALL_RUNS):
+        if run.state == "open" or run.started_at > before:
+            continue
+        for step in steps_of(shop.db, run.id):
+            done = (step["output"] or {}).get("done") or {}
+            manifest = done.get("manifest") or {}
+            digests = [done.get("losses"), manifest.get("artifact"), manifest.get("trained_keys")]
+            digests += (manifest.get("parts") or {}).values()
+            for each in digests:
+                if each is not None and not needed[each]:
+                    shop.store.delete(each)
 
 
 def _delete(shop: Workshop, version: Version, needed: Counter[str]) -> int | None:

@@ -170,15 +170,6 @@ class UpdateRun:
         label = winner.recipe
 
         def work() -> Output:
-            raced = racing.done.get(label)
-            if raced is not None and self._desk.pinned.window is None:
-                # Without time the race has fitted on all rows that may be fitted: these bytes.
-                return {
-                    "manifest": to_plain(raced.manifest),
-                    "seconds": 0.0,
-                    "recipe": label,
-                    "facts": to_plain(raced.facts),
-                }
             return racing.fit(label, limit_s=self._limit_s(winner))
 
         return self.journal.step(self.run, name, {"recipe": label, "pinned": self._pinned}, work)

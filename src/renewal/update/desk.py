@@ -62,6 +62,9 @@ class Pinned:
     costs : str or None, default None
         JSON of ``costs[true][predicted]`` where the gate's headline claim is on cost: then
         the race chooses by what decisions cost, and not by the task's loss.
+    bases : tuple of (str, str), default ()
+        Model and id of live versions of other models with the same inputs, the newest first:
+        the catalogue from which a fine-tuning may choose.
     """
 
     place: Place
@@ -75,6 +78,7 @@ class Pinned:
     selection: timedelta
     set_aside: str | None = None
     costs: str | None = None
+    bases: tuple[tuple[str, str], ...] = ()
 
 
 class Desk:

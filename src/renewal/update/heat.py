@@ -29,7 +29,6 @@ from renewal.update.lineage import living_ancestors, unknown_until_us
 from renewal.update.recipe import Recipe, parse_recipe
 
 _SEEN = "the champion trained on rows on which the race chooses"
-_N_BASES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,31 +146,18 @@ def losses_of(desk: Desk, digest: str) -> NDArray[np.float64]:
 def bases_for(desk: Desk, parent: Parent) -> tuple[Version, ...]:
     """Return versions with layers and the same inputs from which a fine-tuning may start.
 
-    The live versions of every model of the home with the same task are its catalogue, the
-    newest first. Where nobody knows what one of them, or an ancestor that lives on in it, was
-    trained on, it is left out, and so is one that has trained on rows on which the race
-    chooses: what started from it would look better there than it is.
+    Of the catalogue that is pinned those are left out of which, or of an ancestor that lives on
+    in them, nobody knows what it was trained on, and those that have trained on rows on which
+    the race chooses: what started from one would look better there than it is.
     """
     if not parent.adapter.capabilities(parent.estimator).has_layers:
         return ()
-    mine = parent.version.manifest
-    found = []
-    for spec in desk.registry.models():
-        live = desk.registry.aliases(spec.name).get("champion")
-        if live is None or live == parent.version.id:
-            continue
-        version = desk.registry.version(spec.name, live)
-        manifest = version.manifest
-        is_alike = (manifest.adapter, manifest.task, manifest.signature) == (
-            mine.adapter,
-            mine.task,
-            mine.signature,
-        )
-        living = living_ancestors(desk.registry.lineage(live))
-        if is_alike and unknown_until_us(living) is None and desk.is_fair_to(version):
-            found.append(version)
-    found.sort(key=lambda each: each.created_at, reverse=True)
-    return tuple(found[:_N_BASES])
+    found = [desk.registry.version(model, each) for model, each in desk.pinned.bases]
+    return tuple(each for each in found if _is_known(desk, each) and desk.is_fair_to(each))
+
+
+def _is_known(desk: Desk, version: Version) -> bool:
+    return unknown_until_us(living_ancestors(desk.registry.lineage(version.id))) is None
 
 
 def _as_it_is(desk: Desk, order: Order) -> Done:
