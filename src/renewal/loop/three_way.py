@@ -26,7 +26,9 @@ FINE_TUNE = "fine_tune"
 RETRAIN = "retrain"
 
 
-def three_way(racing: Racing, tuned: Version, recipes: Sequence[str]) -> Mapping[str, Any]:
+def three_way(
+    racing: Racing, tuned: Version, recipes: Sequence[str], *, limit_s: float | None = None
+) -> Mapping[str, Any]:
     """Retrain for comparison and measure the three on the rows that are judged.
 
     Parameters
@@ -37,6 +39,8 @@ def three_way(racing: Racing, tuned: Version, recipes: Sequence[str]) -> Mapping
         The fine-tuned candidate.
     recipes : sequence of str
         Labels of the recipes of the race.
+    limit_s : float or None, seconds
+        After that long the retraining has failed, and there is no comparison.
 
     Returns
     -------
@@ -46,7 +50,10 @@ def three_way(racing: Racing, tuned: Version, recipes: Sequence[str]) -> Mapping
     """
     label = next((each for each in recipes if each.startswith(RETRAIN)), RETRAIN)
     fitted = racing.journal.step(
-        racing.run, "three way: fit", {"recipe": label}, lambda: racing.fit(label)
+        racing.run,
+        "three way: fit",
+        {"recipe": label},
+        lambda: racing.fit(label, limit_s=limit_s),
     )
     if fitted.get("failed") is not None:
         return _told(racing, {"why_not": fitted["failed"]})

@@ -130,7 +130,9 @@ class UpdateRun:
             outcome["verdict"] = to_plain(verdict)
             self._roll_out(candidate, verdict, verdict_id)
             if self.shop.update.three_way and winner.recipe.startswith(FINE_TUNE):
-                outcome["three_way"] = three_way(racing, candidate, tuple(recipes))
+                outcome["three_way"] = three_way(
+                    racing, candidate, tuple(recipes), limit_s=self._limit_s(winner)
+                )
         self.journal.finish(self.run, "done", outcome)
         shutil.rmtree(self._desk.pinned.place.scratch(self.run.id), ignore_errors=True)
         return outcome
