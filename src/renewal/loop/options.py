@@ -34,9 +34,9 @@ class UpdateOptions:
     former : int >= 0, default 2
         Former champions that race again: the world may have turned back.
     straight : bool, default False
-        Whether a recipe that won the last two races of a schedule, and is the only dear one
-        left, is fitted up to the cut without a heat before: half the cost, and the gate then
-        sees candidates that the selection rows would have stopped.
+        Whether, in the updates of a schedule, the recipe that won is fitted up to the cut
+        without a heat before, as long as nobody else is clearly ahead of the champion: half the
+        cost, and the gate then sees candidates that the selection rows would have stopped.
     three_way : bool, default True
         Whether a fine-tuned winner is compared with a version that is retrained for it.
     every : timedelta or None, default 28 days

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from renewal.core.plugin import load_plugin
@@ -13,10 +13,11 @@ from renewal.registry.codec import from_plain
 from renewal.update.desk import Desk
 from renewal.update.entry import FORMER, KEEP, Entry
 from renewal.update.estimate import expected_s, rows_used
-from renewal.update.race import HALVE_FROM, Starter, rest, sure
+from renewal.update.race import HALVE_FROM, Starter
 from renewal.update.recipe import Recipe
+from renewal.update.series import rest, straight
 
-_N_PAST = 32
+_N_PAST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +63,43 @@ def starters(
     rows = desk.training(in_race=True)
     versions = shop.registry.versions(shop.spec.name)
     past = _past(shop) if is_routine else ()
+    expected = {
+        each.label: expected_s(each.label, rows_used(each, desk.parent, rows), versions)
+        for each in recipes
+    }
+    ahead = _who_goes_straight(recipes, past) if shop.update.straight else None
+    rests = None if ahead is None else rest(past, FORMER)
     found = [Foreseen(Starter(KEEP, expected_s=0.0), 0)]
     found += [
-        Foreseen(Starter(f"{FORMER}{each.id}", expected_s=0.0), 0)
+        Foreseen(Starter(f"{FORMER}{each.id}", expected_s=0.0, rests=rests), 0)
         for each in _former(shop, desk, versions)
     ]
     for recipe in recipes:
         strategy = load_plugin("strategies", recipe.strategy)()
+        label, why_not = recipe.label, strategy.why_not(desk.parent, rows)
         is_dear = strategy.can_thin and len(rows) >= HALVE_FROM
-        n_rows = rows_used(recipe, desk.parent, rows)
-        expected = expected_s(recipe.label, n_rows, versions)
-        rests = rest(past, recipe.label) if is_dear else None
-        is_sure = is_dear and shop.update.straight and sure(past, recipe.label)
-        found.append(
-            Foreseen(
-                Starter(recipe.label, is_dear, expected, rests, is_sure),
-                n_rows,
-                strategy.why_not(desk.parent, rows),
-                None if expected is None else shop.update.spending.cost(expected),
-            )
-        )
+        rests = None
+        if label != ahead and (is_dear or ahead is not None):
+            rests = rest(past, label, times=_times(expected, label, ahead))
+        starter = Starter(label, is_dear, expected[label], rests, why_not, label == ahead)
+        cost = None if starter.expected_s is None else shop.update.spending.cost(starter.expected_s)
+        found.append(Foreseen(starter, rows_used(recipe, desk.parent, rows), why_not, cost))
     return tuple(found)
+
+
+def _who_goes_straight(recipes: Sequence[Recipe], past: Sequence[Sequence[Entry]]) -> str | None:
+    """Return the label of the recipe that needs no heat; one that fits afresh."""
+    for recipe in recipes:
+        strategy = load_plugin("strategies", recipe.strategy)
+        if not strategy.keeps_parent and straight(past, recipe.label):
+            return recipe.label
+    return None
+
+
+def _times(expected: Mapping[str, float | None], label: str, ahead: str | None) -> float:
+    """Return how many times as long a recipe takes as the one that goes straight."""
+    mine, theirs = expected[label], None if ahead is None else expected[ahead]
+    return mine / theirs if mine and theirs else 1.0
 
 
 def _past(shop: Workshop) -> tuple[tuple[Entry, ...], ...]:

@@ -25,9 +25,9 @@ class Entry:
     recipe : str
         The label of the recipe, ``keep``, or ``version:`` and an id.
     outcome : {"made", "sure", "behind", "sat_out", "not_possible", "failed", "skipped"}
-        sure: the only one that starts, and the winner of its last races: it is fitted up to
-        the cut without a heat; behind: left after a fit on a share of the rows; sat_out: its
-        last races say that it cannot pay; skipped: the budget was used up before its turn, or would have been.
+        sure: it goes straight, and is fitted up to the cut without a heat; behind: left after
+        a fit on a share of the rows; sat_out: its last races say that it cannot pay; skipped:
+        the budget was used up before its turn, or would have been.
     reason : str
         One sentence, or how many rows it was fitted on.
     loss : float or None
@@ -61,6 +61,17 @@ class Entry:
     peak_bytes: int | None = None
 
 
+def is_fitted(label: str) -> bool:
+    """Say whether a label stands for a fit, and not for a version that is there."""
+    return label != KEEP and not label.startswith(FORMER)
+
+
+def is_clearly_ahead(entry: Entry, n_errors: float = 2.0) -> bool:
+    """Say whether an entry is ahead of the champion by more than some standard errors."""
+    error = entry.ahead_se
+    return entry.ahead is not None and error is not None and entry.ahead > n_errors * error
+
+
 def pick(entries: Iterable[Entry]) -> Entry | None:
     """Return the entry of the smallest loss; None when nothing beats the champion.
 
@@ -86,6 +97,8 @@ def pick(entries: Iterable[Entry]) -> Entry | None:
             return entry
         if entry.outcome != "made" or entry.loss is None or not math.isfinite(entry.loss):
             continue
+        if entry.recipe.startswith(FORMER) and not (entry.ahead is None or is_clearly_ahead(entry)):
+            continue  # a step back needs a reason
         if best is None or entry.loss < best[0]:
             best = (entry.loss, entry)
     return None if best is None or best[1].recipe == KEEP else best[1]

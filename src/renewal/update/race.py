@@ -19,14 +19,14 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from renewal.update.budget import Budget
-from renewal.update.entry import FORMER, KEEP, Entry, pick
+from renewal.update.entry import KEEP, Entry, is_clearly_ahead, is_fitted
 
 SHARES = (1 / 9, 1 / 3, 1.0)
 """Of the rows: what dear starters are fitted on, one after the other."""
@@ -35,9 +35,7 @@ HALVE_FROM = 10_000
 """Rows from which a ninth of them says something about a fit on all."""
 
 _NOISE = 2.0
-_LONGEST_REST = 8
-_MUCH_DEARER = 2.0
-_WINS = 2
+_MANY_LOOKS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +52,19 @@ class Starter:
         Of its fit on all rows, as far as anybody knows.
     rests : str or None, default None
         Why it sits this race out; None: it starts.
-    is_sure : bool, default False
-        Whether it needs no heat when no other dear one starts (`sure`).
+    why_not : str or None, default None
+        Why it can make nothing of these rows, where that is known before a heat.
+    is_straight : bool, default False
+        Whether it needs no heat as long as nobody else clearly beats the champion; see
+        `renewal.update.series.straight`.
     """
 
     label: str
     is_dear: bool = False
     expected_s: float | None = None
     rests: str | None = None
-    is_sure: bool = False
+    why_not: str | None = None
+    is_straight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,10 @@ def race(
     much as the last one did, which curves that flatten never do, and two standard errors of
     luck.
 
+    One that goes straight is fitted up to the cut without a heat before: what it made last
+    time, the champion, stands in for it. Only where somebody is clearly ahead of the champion
+    does it run, on the same rows as that one.
+
     Parameters
     ----------
     starters : sequence of Starter
@@ -148,80 +154,28 @@ def race(
     for starter in starters:
         if starter.rests is not None:
             course.close(starter, "sat_out", starter.rests)
-    going = [each for each in starters if each.rests is None]
-    course.heat([each for each in going if not each.is_dear], 1.0)
-    dear = [each for each in going if each.is_dear]
-    if len(dear) == 1 and dear[0].is_sure:
-        course.close(dear.pop(), "sure", "it won its last races, and no other dear one starts")
+        elif starter.why_not is not None:
+            course.close(starter, "not_possible", starter.why_not)
+    going = [each for each in starters if each.why_not is None and each.rests is None]
+    straight = [each for each in going if each.is_straight]
+    others = [each for each in going if not each.is_straight]
+    if straight and all(each.label == KEEP for each in others):
+        for starter in others:
+            course.close(starter, "sat_out", "nobody starts who could be compared with it")
+        others = []
+    course.heat([each for each in others if not each.is_dear], 1.0)
+    dear = [each for each in others if each.is_dear]
     steps = tuple(shares) if len(dear) > 1 else (1.0,)
     for place, share in enumerate(steps):
         dear = course.heat(dear, share)
         if share < 1.0:
             dear = course.cut(dear, n_left=len(steps) - place - 1, min_gain=min_gain)
+    if course.is_beaten():
+        course.heat(straight, 1.0)
+    else:
+        for starter in straight:
+            course.close(starter, "sure", "it won, and nobody since is clearly ahead")
     return tuple(course.entry(each.label) for each in starters)
-
-
-def rest(past: Iterable[Sequence[Entry]], label: str) -> str | None:
-    """Return why a recipe should sit out the next race, by how it did in the last ones.
-
-    One that was clearly beaten k >= 2 times in a row rests for 1, 2, 4, ... (at most 8)
-    races before it is tried again: the world may have turned, but not every week. One that
-    takes twice as long as the winner must be better: any loss is a beating.
-
-    Parameters
-    ----------
-    past : iterable of sequences of Entry
-        The races of the model, newest first.
-    label : str
-        The recipe.
-
-    Examples
-    --------
-    >>> def lost(): return [Entry("a", "made", "", 0.5), Entry("b", "behind", "")]
-    >>> rest([lost(), lost()], "b")
-    'it was clearly beaten in its last 2 races, and rests for 1'
-    >>> rest([[Entry("b", "sat_out", "")], lost(), lost()], "b") is None
-    True
-    """
-    n_beaten = n_rested = 0
-    for entries in past:
-        mine = next((each for each in entries if each.recipe == label), None)
-        if mine is None or mine.outcome in {"not_possible", "failed", "skipped"}:
-            break
-        if mine.outcome == "sat_out":
-            n_rested += n_beaten == 0
-            continue
-        if not _is_beaten(mine, entries):
-            break
-        n_beaten += 1
-    due = min(2 ** (n_beaten - 2), _LONGEST_REST) if n_beaten >= 2 else 0  # once may be luck
-    if n_rested >= due:
-        return None
-    return f"it was clearly beaten in its last {n_beaten} races, and rests for {due - n_rested}"
-
-
-def sure(past: Iterable[Sequence[Entry]], label: str) -> bool:
-    """Say whether a recipe may win without a heat where no other dear one starts.
-
-    It has won the last two races in which it had a heat, and at most eight since without one.
-
-    Parameters
-    ----------
-    past : iterable of sequences of Entry
-        The races of the model, newest first.
-    label : str
-        The recipe.
-    """
-    n_won = n_sure = 0
-    for entries in past:
-        winner = pick(entries)
-        if winner is None or winner.recipe != label:
-            return False
-        n_sure += winner.outcome == "sure"
-        n_won += winner.outcome != "sure"
-        if n_won == _WINS or n_sure >= _LONGEST_REST:
-            break
-    return n_won == _WINS
 
 
 def paired(
@@ -299,6 +253,13 @@ class _Course:
             self._leave(starter, f"behind {best} on {self._entries[best].share:.0%} of the rows")
         return [each for each in staying if not self._is_hopeless(each, n_left, min_gain)]
 
+    def is_beaten(self) -> bool:
+        """Whether anybody on all rows is ahead of the champion beyond the luck of many looks."""
+        return any(
+            each.outcome == "made" and is_clearly_ahead(each, _MANY_LOOKS)
+            for each in self._entries.values()
+        )
+
     def close(self, starter: Starter, outcome: str, reason: str) -> None:
         """Note the end of a starter that has no heat to show for it."""
         had = self._entries.get(starter.label)
@@ -311,7 +272,7 @@ class _Course:
 
     def _heat(self, label: str, share: float) -> Heat:
         """Return a heat; only a fit is limited, since scoring alone is the yardstick of all."""
-        left_s = self._budget.left_s(self._spent_s) if _is_fitted(label) else math.inf
+        left_s = self._budget.left_s(self._spent_s) if is_fitted(label) else math.inf
         return Heat(label, share, left_s)
 
     def _leave(self, starter: Starter, reason: str) -> None:
@@ -319,7 +280,7 @@ class _Course:
 
     def _is_too_dear(self, starter: Starter, share: float, *, n_beside: int) -> bool:
         """Whether the budget ends before a heat would; then it is noted as skipped."""
-        if not _is_fitted(starter.label):
+        if not is_fitted(starter.label):
             return False
         left_s = self._budget.left_s(self._spent_s)
         trials = self._budget.trials
@@ -342,7 +303,7 @@ class _Course:
 
     def _note(self, heat: Heat, result: Result) -> None:
         label, entry, had = heat.label, result.entry, self._entries.get(heat.label)
-        if _is_fitted(label) and entry.outcome != "not_possible":
+        if is_fitted(label) and entry.outcome != "not_possible":
             self._n_trials += 1
         self._spent_s += entry.seconds
         if had is not None:
@@ -379,20 +340,3 @@ class _Course:
             return False
         self._leave(starter, f"its best case is {-best_case:.3g} worse than {leader}: cannot pay")
         return True
-
-
-def _is_fitted(label: str) -> bool:
-    return label != KEEP and not label.startswith(FORMER)
-
-
-def _is_beaten(mine: Entry, entries: Sequence[Entry]) -> bool:
-    if mine.outcome == "behind":
-        return True
-    made = [each for each in entries if each.outcome == "made" and each.loss is not None]
-    best = min(made, key=lambda each: each.loss or 0.0, default=mine)
-    if best.recipe == mine.recipe or mine.loss is None or best.loss is None:
-        return False
-    behind = mine.loss - best.loss
-    if mine.ahead_se is not None and behind > _NOISE * mine.ahead_se:
-        return True
-    return _is_fitted(best.recipe) and mine.seconds > _MUCH_DEARER * best.seconds and behind > 0
