@@ -51,6 +51,26 @@ def test_the_champions_own_rows_are_left_out(parent_of: ParentOf, timed: Rows) -
     assert made.keyset.seen(timed)[:400][timed.has_label[:400]].all()
 
 
+def test_rows_that_the_champion_was_told_to_forget_are_left_out(
+    parent_of: ParentOf, timed: Rows
+) -> None:
+    """Breaks when a champion of the last weeks is calibrated for the world before them."""
+    last = timed.take(np.arange(300, len(timed)))
+    parent = parent_of(DecisionTreeClassifier(random_state=0), last, n_seen=100)
+    since_us = int(timed.event_us[400]) - int(timed.event_us[300])
+    manifest = parent.version.manifest
+    assert manifest.trained_until is not None
+    options = {"window": f"{since_us // 1_000_000}s"}
+    told = replace(
+        parent, version=replace(parent.version, manifest=replace(manifest, options=options))
+    )
+    n_old = int(timed.has_label[:300].sum())
+    n_new = int(timed.has_label[400:].sum())
+    assert Recalibrate().make(parent, timed, SMALL, seed=1).n_rows == n_old + n_new
+    assert Recalibrate().make(told, timed, SMALL, seed=1).n_rows == n_new
+    assert Recalibrate().why_not(told, timed.take(np.arange(400))) is not None
+
+
 def test_it_repairs_a_champion_that_is_too_sure(parent_of: ParentOf, timed: Rows) -> None:
     """A full tree says 0 or 1; its unclipped loss is large and calibration must lower it.
 
