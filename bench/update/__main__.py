@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from bench.update import cifar, lora, overhead, policies
+from bench.update import cifar, going_on, how_often, lora, overhead, policies
 
-PARTS = (policies, overhead, cifar, lora)
+PARTS = (policies, how_often, going_on, overhead, cifar, lora)
 
 
 def main() -> None:
