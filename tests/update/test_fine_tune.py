@@ -250,6 +250,39 @@ def test_the_best_base_is_found_and_its_rows_are_remembered(
     )
 
 
+def test_a_base_that_was_best_untouched_stays_so(
+    parent_of: ParentOf, timed: Rows, tmp_path: Path
+) -> None:
+    """Breaks when what won the race as it is is refused afterwards, or trained on."""
+    noise = np.array(timed.label)
+    noise[timed.has_label] = np.random.default_rng(0).permutation(noise[timed.has_label])
+    narrow = TorchModel(Dense, {"n_inputs": 3, "width": 1}, HOW)
+    parent = parent_of(narrow, replace(timed, label=noise), n_seen=100)
+    seeing = parent_of(NET, timed, n_seen=700)
+    store = LocalStore(tmp_path)
+    base = _version(seeing, store, timed.take(np.arange(700)), 2)
+    means = Means(store=store, bases=(base,), trust=TRUST)
+    options = replace(QUICK, base="probe", lr=1.0)  # every step of which does harm
+    rows = timed.take(np.r_[0:100, 700:900])
+    validation = timed.take(np.arange(900, 1200))
+    race = FineTune().make(
+        parent, rows, options, seed=1, means=replace(means, validation=validation)
+    )
+    assert (race.facts["base"], race.facts["best_epoch"]) == (base.id, 0)
+    last = FineTune().make(
+        parent, timed.take(np.r_[0:100, 700:1200]), options, 1, replace(means, found=race.facts)
+    )
+    whole = _scores(parent, seeing.estimator, timed)
+    for made in (race, last):
+        assert made.facts["base"] == base.id
+        assert made.classes == ("no", "yes")
+        assert np.array_equal(_scores(parent, made.estimator, timed), whole)
+        assert made.keyset.seen(timed.take(np.arange(700))).all()
+    gone = replace(means, bases=(), found=race.facts)  # by now another base would be taken
+    with pytest.raises(Refused, match="no epoch made it better"):
+        FineTune().make(parent, timed, options, 1, gone)
+
+
 def test_without_a_catalogue_the_champion_is_the_base(parent_of: ParentOf, timed: Rows) -> None:
     parent = parent_of(NET, timed)
     made = FineTune().make(parent, timed, replace(QUICK, base="probe"), seed=1)
@@ -286,10 +319,51 @@ def test_as_many_steps_as_the_budget_has_room_for(
         FineTune().make(parent, timed, QUICK, seed=1, means=Means(budget_s=1e-6))
     # What was decided before a kill holds after it: another number would be another model.
     means = Means(budget_s=1e-6, scratch=tmp_path)
-    (tmp_path / "plan.json").write_text(json.dumps({"steps": 3}))
+    (tmp_path / f"plan-{made.n_rows}.json").write_text(json.dumps({"steps": 3}))
     first = FineTune().make(parent, timed, QUICK, seed=1, means=means)
     plain = FineTune().make(parent, timed, replace(QUICK, steps=3), seed=1)
     assert parent.adapter.dump(first.estimator) == parent.adapter.dump(plain.estimator)
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_the_last_fit_goes_no_further_than_the_race_had_time_for(
+    parent_of: ParentOf, timed: Rows, tmp_path: Path, patience: int | None, *, is_watched: bool
+) -> None:
+    """Breaks when a candidate goes to the gate that took many times the steps of what won."""
+    parent = parent_of(NET, timed)
+    options = replace(QUICK, epochs=200, patience=patience, lr=1e-4, replay=0.0)
+    rows = timed.take(np.arange(800))
+    n_new = int(rows.take(np.arange(400, 800)).has_label.sum())
+    (tmp_path / f"plan-{n_new}.json").write_text(json.dumps({"steps": 9}))
+    validation = timed.take(np.arange(800, 1200)) if is_watched else None
+    means = Means(validation, budget_s=60.0, scratch=tmp_path)
+    race = FineTune().make(parent, rows, options, seed=1, means=means)
+    assert (race.facts["steps"], race.facts["cut_to"]) == (9, 9)
+    last = FineTune().make(parent, timed, options, seed=1, means=Means(found=race.facts))
+    assert last.n_rows > n_new
+    assert last.facts["steps"] == 9
+    # Also where the last fit has validation rows and no budget, as for timeless data.
+    again = FineTune().make(
+        parent, rows, options, seed=1, means=replace(means, budget_s=None, found=race.facts)
+    )
+    assert again.facts["steps"] == 9
+
+
+def test_a_heat_on_more_rows_has_a_plan_of_its_own(
+    parent_of: ParentOf, timed: Rows, tmp_path: Path
+) -> None:
+    """Breaks when a ninth of the rows says how many steps all of them get."""
+    parent = parent_of(NET, timed)
+    steps = []
+    found: dict[str, Any] = {}
+    for n_rows in (600, 1200):
+        means = Means(budget_s=1e4, scratch=tmp_path, found=found)
+        made = FineTune().make(parent, timed.take(np.arange(n_rows)), QUICK, seed=1, means=means)
+        steps.append((made.facts["steps"], 2 * -(-(made.n_rows - 1) // QUICK.batch)))
+        found = dict(made.facts)
+        assert "cut_to" not in found
+    assert steps[0][0] == steps[0][1] < steps[1][0] == steps[1][1]
 
 
 def test_a_full_disk_is_an_error_of_this_candidate(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from renewal.core.errors import Invalid, Refused
+from renewal.core.errors import Invalid
 from renewal.core.progress import tell_progress
 from renewal.core.version import Version
 from renewal.data.keyset import KeySet
@@ -39,14 +36,10 @@ from renewal.update.eligible import (
 from renewal.update.options import plain_options
 from renewal.update.probe import choose_base
 from renewal.update.seeds import divided_seed
+from renewal.update.steps import Training, as_raced, cannot_tune
 
 _NO_LAYERS = "has no layers that could be trained further"
 _NO_ROOM = "The head of this network cannot be widened: retrain instead"
-# How many steps are timed before it is known how many fit into the budget, and what part of
-# it they may take: a checkpoint, a look at the watched rows and the way back need time, too.
-_TIMED_STEPS = 4
-_SHARE_OF_BUDGET = 0.8
-_PLAN = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +147,8 @@ class FineTune:
         means : Means
             Validation rows for early stopping, a budget in seconds, a scratch folder for
             checkpoints, and bases to choose from. Without validation rows, as many epochs as
-            the same recipe `found` best before, from the base that it found.
+            the same recipe `found` best before, from the base that it found, and no more steps
+            than it had time for; a base that was best untouched stays so.
 
         Raises
         ------
@@ -172,7 +166,7 @@ class FineTune:
         labelled = labelled_rows(apart_from(rows, means.validation), who=self.name)
         why_not = self.why_not(parent, labelled)
         if why_not is not None:
-            raise _refused(why_not, "Take another strategy.")
+            raise cannot_tune(why_not, "Take another strategy.")
         used, is_new = _with_replay(parent, labelled, options, seed)
         labels = labels_of(used, parent.task, who=self.name, min_rows=1)
         base, ranks = _base(parent, used.take(is_new), options, seed=seed, means=means)
@@ -183,10 +177,15 @@ class FineTune:
             parent.adapter.predict(parent.estimator, used.features) if options.distil else None,
         )
         watched = _watched(base, means.validation, lesson)
-        tuner = _Tuner(base, lesson, watched, divided_seed(seed, "tuning"), means.scratch)
-        how = tuner.within(_known_epochs(options, watched, means), means.budget_s, began)
-        with learned_facts() as learned:
-            fitted = tuner.tune(how)
+        if watched is None and _is_best_untouched(options, parent, base, means):
+            fitted, learned = base.estimator, {"best_epoch": 0, "steps": 0}
+        else:
+            training = Training(base, lesson, watched, divided_seed(seed, "tuning"), means.scratch)
+            asked = as_raced(options.tuning, means, is_watched=watched is not None)
+            how = training.within(asked, means.budget_s, began)
+            with learned_facts() as learned:
+                fitted = training.run(how)
+            learned |= training.cut(asked, how)
         demand_finite(base, fitted, used, who=self.name)
         return Made(
             estimator=fitted,
@@ -206,66 +205,6 @@ class FineTune:
                 **learned,
                 **ranks,
             },
-        )
-
-
-class _Tuner:
-    """One estimator, what it is to learn from, and where it may leave checkpoints."""
-
-    def __init__(
-        self, base: Parent, lesson: Lesson, watched: Lesson | None, seed: int, scratch: Path | None
-    ) -> None:
-        self.base, self.lesson, self.watched = base, lesson, watched
-        self.seed, self.scratch = seed, scratch
-
-    def tune(self, how: Tuning) -> Any:
-        """Fine-tune for good."""
-        return self._tuned(self.lesson, self.watched, how, self.scratch)
-
-    def within(self, how: Tuning, budget_s: float | None, began: float) -> Tuning:
-        """Return `how` with as many steps as the budget has room for.
-
-        A few steps are timed. What was decided is written down, so that a killed run goes on
-        as the same one.
-        """
-        if budget_s is None:
-            return how
-        plan = None if self.scratch is None else self.scratch / _PLAN
-        if plan is not None and plan.exists():
-            return replace(how, steps=json.loads(plan.read_text())["steps"])
-        n_rows = len(self.lesson.labels)
-        a_step = how.batch * how.accumulate
-        per_epoch = math.ceil(n_rows / a_step)
-        planned = min(how.epochs * per_epoch, how.steps or how.epochs * per_epoch)
-        n_timed = min(_TIMED_STEPS, planned)
-        some = _first(self.lesson, n_timed * a_step)
-        for _ in range(2):  # the first time warms up, for as long as hundreds of small steps
-            start = time.perf_counter()
-            self._tuned(some, None, replace(how, epochs=n_timed, steps=n_timed), None)
-        now = time.perf_counter()
-        a_step_s = (now - start) / n_timed
-        if self.watched is not None:
-            # A forward pass is about a third of a step, and an epoch ends with one over them.
-            a_step_s *= 1.0 + len(self.watched.labels) / (3.0 * n_rows)
-        left_s = _SHARE_OF_BUDGET * budget_s - (now - began)
-        steps = min(planned, int(left_s / a_step_s))
-        if steps < 1:
-            raise _refused(
-                f"one step over {a_step:,} rows takes {a_step_s:.2g} s, and {max(left_s, 0.0):.2g} "
-                f"of {budget_s:.2g} s are left",
-                "Give it more time, or a smaller batch.",
-            )
-        if plan is not None:
-            plan.parent.mkdir(parents=True, exist_ok=True)
-            plan.write_text(json.dumps({"steps": steps}))
-        return replace(how, steps=steps)
-
-    def _tuned(
-        self, lesson: Lesson, watched: Lesson | None, how: Tuning, scratch: Path | None
-    ) -> Any:
-        adapter = cast("LayeredAdapter", self.base.adapter)
-        return adapter.fine_tune(
-            self.base.estimator, lesson, watched, how, seed=self.seed, scratch=scratch
         )
 
 
@@ -296,21 +235,21 @@ def _with_replay(
     return labelled.take(at), is_new[at]
 
 
-def _known_epochs(options: FineTuneOptions, watched: Lesson | None, means: Means) -> Tuning:
-    """Return how to tune: where nothing is watched, for as long as was best when it was.
+def _is_best_untouched(
+    options: FineTuneOptions, parent: Parent, base: Parent, means: Means
+) -> bool:
+    """Whether the base won the race before any training, which then would only harm it.
 
-    Of timed data the last fit takes in the rows on which the race chose, and would else
-    train on where the race had stopped.
+    Where the champion itself did, there is no candidate.
     """
-    best = means.found.get("best_epoch")
-    if watched is not None or best is None or options.patience is None:
-        return options.tuning
-    if best == 0:
-        raise _refused(
+    if options.patience is None or means.found.get("best_epoch") != 0:
+        return False
+    if base.version.id == parent.version.id or base.version.id != means.found.get("base"):
+        raise cannot_tune(
             "in the race no epoch made it better than it was before",
             "Lower lr, freeze more layers, or take another strategy.",
         )
-    return replace(options.tuning, epochs=best)
+    return True
 
 
 def _watched(base: Parent, validation: Rows | None, lesson: Lesson) -> Lesson | None:
@@ -325,15 +264,6 @@ def _watched(base: Parent, validation: Rows | None, lesson: Lesson) -> Lesson | 
     if len(rows) == 0:
         return None
     return Lesson(rows.features, base.task.labels(rows.label, who=FineTune.name))
-
-
-def _first(lesson: Lesson, n_rows: int) -> Lesson:
-    return Lesson(
-        lesson.features.slice(0, n_rows),
-        lesson.labels[:n_rows],
-        None if lesson.weights is None else lesson.weights[:n_rows],
-        None if lesson.teacher is None else lesson.teacher[:n_rows],
-    )
 
 
 def _base(
@@ -388,12 +318,3 @@ def _loaded(parent: Parent, version: Version, seed: int, means: Means) -> Parent
 
 def _union(one: KeySet, other: KeySet | None) -> KeySet:
     return one if other is None else one.union(other)
-
-
-def _refused(reason: str, todo: str) -> Refused:
-    return Refused(
-        FineTune.name,
-        needs="a champion that can be fine-tuned on these rows",
-        came=f"one that cannot: {reason}",
-        todo=todo,
-    )
