@@ -14,7 +14,8 @@ There is no gate between the race and the traffic, as there would be in a home: 
 costs and gains is measured in `bench.loop`. Processor seconds are those of fitting and of
 scoring for the choice, one thread, in one process; what serving costs is shown beside them.
 
-Run it as ``python -m bench.update.policies``; ``--quick`` takes a third of each stream.
+Run it as ``python -m bench.update.policies``; ``--quick`` takes a third of each stream,
+where the first races, in which everybody starts, weigh more than the target allows.
 """
 
 from __future__ import annotations
