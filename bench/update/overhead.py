@@ -39,6 +39,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships none
 
 import renewal
 from bench.figure import figure
@@ -106,7 +107,7 @@ def run(quick: bool) -> None:  # noqa: FBT001  # the form of every part of the b
     """Run it, and print tables and figures."""
     size = size_of(quick=quick)
     flags = ["--quick"] if quick else []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         place = Path(folder)
         data(size).to_parquet(place / "rows.parquet")
         found = {}
