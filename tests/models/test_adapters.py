@@ -18,11 +18,12 @@ from renewal.models.adapters import Stored, adapter_for, adapter_of, stored
 from renewal.models.load import load_estimator, load_runtime
 from renewal.models.score_map import Mapped, ScoreMap, unmapped
 from renewal.models.score_map_curves import Sigmoid, Temperature
-from renewal.models.score_map_weights import Prior
+from renewal.models.score_map_weights import Costs, Prior
 from renewal.models.sklearn import SklearnAdapter
 from renewal.store.local import LocalStore
 
 MAP = ScoreMap((Sigmoid((0.5,), (-1.0,)),))
+COSTS = Costs(((0.0, 1.0), (4.0, 0.0)))
 
 
 @pytest.fixture
@@ -106,16 +107,19 @@ def test_a_dump_of_a_mapped_estimator_is_refused(
         adapter_for(mapped, who="test").dump(mapped)
 
 
-def test_what_goes_on_learning_keeps_its_map_and_a_fresh_fit_does_not(
+def test_what_goes_on_learning_keeps_its_decision_alone_and_a_fresh_fit_nothing(
     adapter: SklearnAdapter, numbers: pa.Table, late: Any
 ) -> None:
-    """Broken by a map lost on the way, or one that outlives the scores it was made for."""
-    mapped = Mapped(adapter.fit(SGDClassifier(loss="log_loss"), numbers, late, seed=0), MAP, "d")
+    """Broken by a decision lost on the way, or a map that outlives the scores it was made for."""
+    both_steps = ScoreMap((*MAP.steps, COSTS))
+    fitted = adapter.fit(SGDClassifier(loss="log_loss"), numbers, late, seed=0)
+    mapped = Mapped(fitted, both_steps, "d")
     both = adapter_for(mapped, who="test")
     before = adapter.dump(mapped.estimator)
     grown = both.partial_fit(mapped, numbers, late)
-    assert grown.score_map == MAP
+    assert grown.score_map == ScoreMap((COSTS,))
     assert grown.artifact is None
+    assert not isinstance(both.partial_fit(Mapped(fitted, MAP), numbers, late), Mapped)
     assert adapter.dump(mapped.estimator) == before
     assert not isinstance(both.fit(mapped, numbers, late, seed=0), Mapped)
     assert both.accepts(mapped)

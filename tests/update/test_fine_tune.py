@@ -24,6 +24,7 @@ from renewal.models.adapters import stored
 from renewal.models.layers import Tuning
 from renewal.models.score_map import Mapped, ScoreMap
 from renewal.models.score_map_curves import Temperature
+from renewal.models.score_map_weights import Costs
 from renewal.models.torch import TorchAdapter
 from renewal.models.torch_inputs import Reading
 from renewal.models.torch_model import TorchModel
@@ -258,6 +259,8 @@ def test_a_base_that_was_best_untouched_stays_so(
     noise[timed.has_label] = np.random.default_rng(0).permutation(noise[timed.has_label])
     narrow = TorchModel(Dense, {"n_inputs": 3, "width": 1}, HOW)
     parent = parent_of(narrow, replace(timed, label=noise), n_seen=100)
+    decision = ScoreMap((Costs(((0.0, 1.0), (4.0, 0.0))),))
+    parent = replace(parent, estimator=Mapped(parent.estimator, decision))
     seeing = parent_of(NET, timed, n_seen=700)
     store = LocalStore(tmp_path)
     base = _version(seeing, store, timed.take(np.arange(700)), 2)
@@ -272,7 +275,7 @@ def test_a_base_that_was_best_untouched_stays_so(
     last = FineTune().make(
         parent, timed.take(np.r_[0:100, 700:1200]), options, 1, replace(means, found=race.facts)
     )
-    whole = _scores(parent, seeing.estimator, timed)
+    whole = _scores(parent, Mapped(seeing.estimator, decision), timed)
     for made in (race, last):
         assert made.facts["base"] == base.id
         assert made.classes == ("no", "yes")
@@ -289,11 +292,18 @@ def test_without_a_catalogue_the_champion_is_the_base(parent_of: ParentOf, timed
     assert made.facts["base"] == parent.version.id
 
 
-def test_a_map_of_scores_stays(parent_of: ParentOf, timed: Rows) -> None:
-    parent = parent_of(NET, timed)
-    mapped = replace(parent, estimator=Mapped(parent.estimator, ScoreMap((Temperature(2.0),))))
-    made = FineTune().make(mapped, timed, QUICK, seed=1)
+@pytest.mark.parametrize("distil", [0.0, 0.5])
+def test_of_a_map_the_decision_alone_stays(parent_of: ParentOf, timed: Rows, distil: float) -> None:
+    """Breaks when a map of stale scores goes on, or is taught to the network itself."""
+    parent, options = parent_of(NET, timed), replace(QUICK, distil=distil)
+    plain = FineTune().make(parent, timed, options, seed=1)
+    steps = (Temperature(50.0), Costs(((0.0, 1.0), (4.0, 0.0))))
+    mapped = replace(parent, estimator=Mapped(parent.estimator, ScoreMap(steps)))
+    made = FineTune().make(mapped, timed, options, seed=1)
     assert isinstance(made.estimator, Mapped)
+    assert made.estimator.score_map.steps == steps[1:]
+    inside = parent.adapter.dump(made.estimator.estimator)
+    assert inside == parent.adapter.dump(plain.estimator)
 
 
 def test_an_addition_is_made_and_stored_alone(

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from renewal.core.errors import Invalid, Refused
 from renewal.data.rows import Rows
+from renewal.models.score_map import Mapped
 from renewal.testing.recording import RecordingClassifier, recording
 from renewal.testing.updating import row_ids
 from renewal.update.contract import Parent
@@ -122,3 +123,29 @@ def test_too_few_new_rows_are_named(parent_of: ParentOf, timed: Rows) -> None:
 def test_options_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="at least 1"):
         IncrementalOptions(**wrong)
+
+
+def test_a_map_of_a_stale_model_does_not_hide_what_it_learns(
+    parent_of: ParentOf, timed: Rows
+) -> None:
+    """Breaks when a flattened score stays flat: no update could ever win again."""
+    turned = np.array([{"yes": "no", "no": "yes"}.get(x) for x in np.array(timed.label)], object)
+    learner = SGDClassifier(loss="log_loss", alpha=0.05, average=True, random_state=0)
+    recipe = make_pipeline(StandardScaler(), learner)
+    stale = parent_of(recipe, replace(timed, label=turned))
+    options = RecalibrateOptions(method="temperature")
+    calm = Recalibrate().make(stale, timed.take(np.arange(400, 800)), options, seed=1)
+    judged = timed.take(np.arange(1000, 1200)).labelled()
+    labels = stale.task.labels(judged.label, who="a test")
+
+    def loss(estimator: Any) -> float:
+        scores = stale.adapter.predict(estimator, judged.features)
+        return float(stale.task.loss(scores, labels, ("no", "yes")).mean())
+
+    assert loss(calm.estimator) == pytest.approx(np.log(2.0), abs=0.01)
+    champion = replace(stale, estimator=calm.estimator)
+    new = timed.take(np.arange(400, 1000))
+    grown = Incremental().make(champion, new, IncrementalOptions(passes=20), seed=1)
+    hidden = Mapped(grown.estimator, calm.estimator.score_map)
+    assert loss(hidden) > 0.67  # what the old map would make of a model that has learned
+    assert loss(grown.estimator) < 0.6

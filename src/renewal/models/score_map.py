@@ -183,6 +183,24 @@ def unmapped(estimator: Any) -> Any:
     return estimator.estimator if isinstance(estimator, Mapped) else estimator
 
 
+def decision_of(estimator: Any) -> tuple[Costs, ...]:
+    """Return the steps of its map by which an estimator decides; none where it has none.
+
+    What mistakes cost holds whatever the model learns next; the other steps correct the scores
+    of the model as it was, and are gone with it.
+
+    Examples
+    --------
+    >>> costs = Costs(((0.0, 1.0), (5.0, 0.0)))
+    >>> decision_of(Mapped("a model", ScoreMap((Temperature(2.0), costs)))) == (costs,)
+    True
+    >>> decision_of("a model")
+    ()
+    """
+    steps = estimator.score_map.steps if isinstance(estimator, Mapped) else ()
+    return tuple(step for step in steps if isinstance(step, Costs))
+
+
 def _plain(step: Step) -> dict[str, Any]:
     named = {each.name: getattr(step, each.name) for each in fields(cast("Any", step))}
     return {"kind": step.kind, **named}

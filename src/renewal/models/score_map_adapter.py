@@ -14,7 +14,7 @@ from renewal.core.spec import Signature
 from renewal.models.contract import Adapter, Capabilities, Runtime, Way, Weights
 from renewal.models.labels import Labels
 from renewal.models.layers import LayeredAdapter, Lesson, Tuning
-from renewal.models.score_map import Mapped, ScoreMap, unmapped
+from renewal.models.score_map import Mapped, ScoreMap, decision_of, unmapped
 from renewal.models.space import Space
 from renewal.models.task import Classes, Scores
 
@@ -23,9 +23,11 @@ from renewal.models.task import Classes, Scores
 class MappedAdapter:
     """An adapter whose estimators may be `Mapped`; others pass through untouched.
 
-    A prediction applies the map. A fit from scratch learns without it, since it was made for
-    scores that are gone. What goes on learning keeps it, unless classes came in: then it does
-    not fit any more, and is left out.
+    A prediction applies the map. A fit learns without it, from scratch or going on: it was made
+    for the scores of the model as it was. One that flattened them, because the model was stale,
+    would hide all that the model learns from then on, and no later candidate could show it.
+    What goes on learning keeps the decision by costs alone, unless classes came in: then the
+    costs do not fit any more, and are left out, too.
 
     Parameters
     ----------
@@ -83,9 +85,9 @@ class MappedAdapter:
     def partial_fit(
         self, estimator: Any, features: pa.Table, labels: Labels, *, seed: int | None = None
     ) -> Any:
-        """Return a deep copy that has taken in further rows, under the same map."""
+        """Return a deep copy that has taken in further rows; of its map the decision is kept."""
         grown = self.inner.partial_fit(unmapped(estimator), features, labels, seed=seed)
-        return self._under_its_map(estimator, grown)
+        return self._deciding_as(estimator, grown)
 
     def continue_fit(
         self,
@@ -98,11 +100,11 @@ class MappedAdapter:
         decay: float = 0.9,
         seed: int | None = None,
     ) -> Any:
-        """Return a copy whose fit was continued, under the same map."""
+        """Return a copy whose fit was continued; of its map the decision is kept."""
         grown = self.inner.continue_fit(
             unmapped(estimator), features, labels, way=way, rounds=rounds, decay=decay, seed=seed
         )
-        return self._under_its_map(estimator, grown)
+        return self._deciding_as(estimator, grown)
 
     def params(self, estimator: Any) -> Mapping[str, Any]:
         """Return the parameters of the recipe inside."""
@@ -166,11 +168,11 @@ class MappedAdapter:
         seed: int,
         scratch: Path | None = None,
     ) -> Any:
-        """Return a copy that has gone on learning, under the same map."""
+        """Return a copy that has gone on learning; of its map the decision is kept."""
         tuned = self.inner.fine_tune(
             unmapped(estimator), lesson, watched, how, seed=seed, scratch=scratch
         )
-        return self._under_its_map(estimator, tuned)
+        return self._deciding_as(estimator, tuned)
 
     def with_classes(self, estimator: Any, classes: Classes, *, seed: int) -> Any:
         """Return the estimator inside with other outputs, without its map."""
@@ -192,12 +194,11 @@ class MappedAdapter:
         """Return the base with the addition in `data`, without a map."""
         return self.inner.load_onto(unmapped(base), data, trust)
 
-    def _under_its_map(self, estimator: Any, grown: Any) -> Any:
-        if not isinstance(estimator, Mapped):
+    def _deciding_as(self, estimator: Any, grown: Any) -> Any:
+        decision = decision_of(estimator)
+        if not decision or self.inner.classes(grown) != self.inner.classes(unmapped(estimator)):
             return grown
-        if self.inner.classes(grown) != self.inner.classes(estimator.estimator):
-            return grown
-        return Mapped(grown, estimator.score_map)
+        return Mapped(grown, ScoreMap(decision))
 
 
 def knowing_maps(adapter: Adapter) -> Adapter:

@@ -19,7 +19,8 @@ from renewal.models.adapters import adapter_of
 from renewal.models.layers import LayeredAdapter, Lesson, Tuning
 from renewal.models.learned import learned_facts
 from renewal.models.load import load_estimator
-from renewal.models.score_map import unmapped
+from renewal.models.score_map import Mapped, ScoreMap, decision_of, unmapped
+from renewal.models.task import Scores
 from renewal.update.contract import ALONE, Made, Means, Parent
 from renewal.update.eligible import (
     apart_from,
@@ -174,7 +175,7 @@ class FineTune:
             used.features,
             labels,
             None if options.replay_weight == 1.0 else np.where(is_new, 1.0, options.replay_weight),
-            parent.adapter.predict(parent.estimator, used.features) if options.distil else None,
+            _teacher(parent, used) if options.distil else None,
         )
         watched = _watched(base, means.validation, lesson)
         if watched is None and _is_best_untouched(options, parent, base, means):
@@ -252,6 +253,11 @@ def _is_best_untouched(
     return True
 
 
+def _teacher(parent: Parent, used: Rows) -> Scores:
+    """Return what the champion's network says, without a map that its pupil will not have."""
+    return parent.adapter.predict(unmapped(parent.estimator), used.features)
+
+
 def _watched(base: Parent, validation: Rows | None, lesson: Lesson) -> Lesson | None:
     """Return the labelled validation rows of classes that the candidate will know."""
     if validation is None or validation.label is None:
@@ -311,6 +317,9 @@ def _loaded(parent: Parent, version: Version, seed: int, means: Means) -> Parent
     classes = parent.adapter.classes(parent.estimator)
     if adapter.classes(estimator) != classes:
         estimator = adapter.with_classes(estimator, classes, seed=divided_seed(seed, "head"))
+    decision = decision_of(parent.estimator)
+    if decision:
+        estimator = Mapped(estimator, ScoreMap(decision))
     assert manifest.trained_keys is not None
     keyset = KeySet.from_bytes(means.store.get(manifest.trained_keys))
     return replace(parent, version=version, estimator=estimator, adapter=adapter, keyset=keyset)

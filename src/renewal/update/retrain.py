@@ -17,7 +17,7 @@ from renewal.core.progress import tell_progress
 from renewal.data.keyset import KeySet
 from renewal.data.rows import Rows
 from renewal.models.labels import Labels
-from renewal.models.score_map import Mapped, ScoreMap
+from renewal.models.score_map import Mapped, ScoreMap, decision_of
 from renewal.models.score_map_fit import fit_score_map
 from renewal.models.score_map_weights import Costs
 from renewal.models.task import Classes
@@ -289,9 +289,7 @@ def _calibrated(
 
 def _decision(parent: Parent, classes: Classes) -> tuple[Costs, ...]:
     """Return the champion's decision by costs: a fresh fit changes nothing about them."""
-    if not isinstance(parent.estimator, Mapped) or classes != parent.version.manifest.classes:
-        return ()
-    return tuple(step for step in parent.estimator.score_map.steps if isinstance(step, Costs))
+    return decision_of(parent.estimator) if classes == parent.version.manifest.classes else ()
 
 
 def _windowed(rows: Rows, window: timedelta | None) -> Rows:
