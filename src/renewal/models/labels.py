@@ -12,6 +12,7 @@ from renewal.core.errors import Invalid
 from renewal.core.spec import Label
 
 Labels = NDArray[Any]
+_PLAIN = {bool, int, str}
 _WORDS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "string"}
 
 
@@ -48,7 +49,7 @@ def class_labels(values: Any, *, who: str) -> Labels:
     if float in kinds:
         plain = [_whole(label, who) if type(label) is float else label for label in plain]
         kinds = set(map(type, plain))
-    strange = kinds - {bool, int, str}
+    strange = kinds - _PLAIN
     if strange or len(kinds) > 1:
         raise Invalid(
             who,
@@ -134,6 +135,8 @@ def _plain(values: Any, who: str) -> list[Any]:
             todo="Hand in a single column of labels.",
         )
     plain: list[Any] = array.tolist()
+    if set(map(type, plain)) <= _PLAIN:  # as they come from the feed, at every look at them
+        return plain
     if array.dtype == object:
         plain = [each.item() if isinstance(each, np.generic) else each for each in plain]
     n_missing = sum(1 for label in plain if _is_missing(label))
