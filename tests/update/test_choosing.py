@@ -28,12 +28,16 @@ FIT, WATCHED = np.arange(900), np.arange(900, 1200)
 TRIALS = RetrainOptions(trials=4)
 
 
-class TwoAtATime(InlineEngine):
-    """Says that it runs two calls at a time, so that they are handed to it."""
+class AtATime(InlineEngine):
+    """Says that it runs so many calls at a time, so that they are handed to it."""
+
+    def __init__(self, n_slots: int) -> None:
+        super().__init__()
+        self._n_slots = n_slots
 
     @property
     def n_slots(self) -> int:
-        return 2
+        return self._n_slots
 
 
 def _validation(rows: Rows, **further: Any) -> Means:
@@ -72,8 +76,8 @@ def test_the_same_seed_chooses_the_same(parent_of: ParentOf, timed: Rows, tmp_pa
     means = [
         _validation(timed),
         _validation(timed, scratch=tmp_path / "one", engine=InlineEngine()),
-        _validation(timed, scratch=tmp_path / "two", engine=TwoAtATime()),
-        _validation(timed, store=store, engine=TwoAtATime()),
+        _validation(timed, scratch=tmp_path / "two", engine=AtATime(2)),
+        _validation(timed, store=store, engine=AtATime(2)),
     ]
     found = [
         Retrain().make(parent, timed.take(FIT), TRIALS, 1, each).facts["tuning"] for each in means
@@ -84,6 +88,28 @@ def test_the_same_seed_chooses_the_same(parent_of: ParentOf, timed: Rows, tmp_pa
     assert (tmp_path / "two" / "objects").is_dir()
     other = Retrain().make(parent, timed.take(FIT), TRIALS, 2, means[0]).facts["tuning"]
     assert other["best"] != found[0]["best"]
+
+
+@pytest.mark.parametrize("n_slots", [2, 5])
+def test_any_machine_makes_the_same_candidate(
+    parent_of: ParentOf, timed: Rows, tmp_path: Path, n_slots: int
+) -> None:
+    """Breaks when more cores propose more at once: from the tenth trial on it tells."""
+    parent = parent_of(LogisticRegression(C=1e-4), timed)
+    options = RetrainOptions(trials=16)
+    engines = [None, AtATime(n_slots)]
+    one, other = (
+        Retrain().make(
+            parent,
+            timed.take(FIT),
+            options,
+            1,
+            _validation(timed, store=LocalStore(tmp_path), engine=engine),
+        )
+        for engine in engines
+    )
+    assert one.facts["tuning"] == other.facts["tuning"]
+    assert parent.adapter.dump(one.estimator) == parent.adapter.dump(other.estimator)
 
 
 def test_a_study_starts_from_the_last_ones_best(parent_of: ParentOf, timed: Rows) -> None:

@@ -150,11 +150,47 @@ def test_several_abreast_are_told_in_order() -> None:
         sizes.append(len(tries))
         return evaluate(tries)
 
-    plan = replace(PLAN, abreast=4)
+    plan = replace(PLAN, n_slots=4)
     one, other = (tune(plan, each, always) for each in (counting, evaluate))
     assert one == other
     assert max(sizes) == 4
     assert one.n_trials == 18
+
+
+@pytest.mark.parametrize("n_slots", [2, 3, 4, 16])
+def test_other_numbers_of_cores_find_the_same(n_slots: int) -> None:
+    """Breaks when the same seed makes another candidate on another machine."""
+    tried: dict[int, list[str]] = {}
+
+    def keeping(tries: Sequence[Try]) -> list[float | str]:
+        tried[n].extend(map(repr, tries))
+        return evaluate(tries)
+
+    found = []
+    for n in (1, n_slots):
+        tried[n] = []
+        found.append(tune(replace(PLAN, n_slots=n), keeping, always))
+    assert tried[1] == tried[n_slots]
+    assert found[0] == found[1]
+
+
+def test_time_that_is_up_among_some_abreast_counts_those_that_were_fitted() -> None:
+    """Breaks when one slot is asked once for all that were proposed, and takes four times."""
+    for n_fits in range(1, 9):
+        n_called = 0
+
+        def counting(tries: Sequence[Try]) -> list[float | str]:
+            nonlocal n_called
+            n_called += len(tries)
+            return evaluate(tries)
+
+        def allows(_share: float, n_fits: int = n_fits) -> bool:
+            return n_called < n_fits  # noqa: B023  # asked in this turn alone
+
+        found = tune(replace(PLAN, shares=(1.0,)), counting, allows)
+        assert n_called == n_fits
+        assert (found.n_trials, found.n_failed) == (n_fits - 1, 0)
+        assert found.is_cut_short
 
 
 def test_people_hear_how_far_it_is() -> None:
@@ -170,9 +206,12 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 13, 20, 24])
-def test_a_study_goes_on_where_it_was(at: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("abreast", "n_slots"), [(1, 1), (4, 1), (4, 3)])
+def test_a_study_goes_on_where_it_was(at: int, abreast: int, n_slots: int, tmp_path: Path) -> None:
     """Breaks when a kill loses a trial, counts one twice, or changes what is proposed next."""
-    plan = replace(PLAN, journal=tmp_path / "study.log", first={"x": 0.5})
+    plan = replace(PLAN, abreast=abreast, n_slots=n_slots, first={"x": 0.5})
+    plan = replace(plan, journal=tmp_path / "study.log")
+    at = max(at // n_slots, 1)
     whole = tune(replace(plan, journal=None), evaluate, always)
     n_calls = 0
 

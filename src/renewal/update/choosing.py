@@ -136,7 +136,7 @@ def chosen_params(
         shares=shares,
         current=current,
         first=last.get("best") if isinstance(last, Mapping) else None,
-        abreast=1 if means.engine is None else means.engine.n_slots,
+        n_slots=1 if means.engine is None else means.engine.n_slots,
         journal=None if means.scratch is None else means.scratch / "study.log",
     )
     tuner: Tuner = load_plugin("tuners", TUNER)

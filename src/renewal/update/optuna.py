@@ -40,15 +40,15 @@ _FIXED = "fixed_params"  # Optuna's own name for the parameters of an enqueued t
 def tune(plan: Plan, evaluate: Evaluate, allows: Callable[[float], bool]) -> Study:
     """Try parameters and return those of the smallest loss; see `renewal.update.tuning.Tuner`.
 
-    The recipe as it is goes first, so that nothing worse is ever taken. Then as many trials
-    as run abreast are asked for at once, fitted on growing shares of the rows, and dropped
-    by asynchronous successive halving.
+    The recipe as it is goes first, so that nothing worse is ever taken. Then the trials
+    are asked for some at once, as many on every machine, fitted on growing shares of the rows,
+    and dropped by asynchronous successive halving.
 
     Parameters
     ----------
     plan : Plan
-        What to try. With a journal, a study that was killed goes on where it was, and one at
-        a time it ends as it would have ended.
+        What to try. With a journal, a study that was killed goes on where it was, and ends as
+        it would have ended.
     evaluate : callable
         Fits and scores.
     allows : callable
@@ -97,11 +97,9 @@ class _Search:
         going_on = self._pick_up()
         n_done = len(self._finished())
         while n_done < self.plan.trials and self.allows(self.plan.shares[0]):
-            n_asked = min(self.plan.abreast, self.plan.trials - n_done) - len(going_on)
-            batch = going_on + [self._ask(n_done + len(going_on) + at) for at in range(n_asked)]
-            self._batch(batch)
+            self._batch(going_on + self._asked(n_done, len(going_on)))
             going_on = []
-            n_done += len(batch)
+            n_done = len(self._finished())
             self._tell_people(n_done)
         return self._study(as_it_is)
 
@@ -154,6 +152,17 @@ class _Search:
             or _WHY in trial.user_attrs
         ]
 
+    def _asked(self, n_done: int, n_going_on: int) -> list[Trial]:
+        """Return what is missing of the trials that are asked for at once.
+
+        After a kill some of them may have ended, and the others end before more are proposed.
+        """
+        n_before, abreast = n_done + n_going_on, self.plan.abreast
+        if n_going_on and n_before % abreast == 0:
+            return []
+        last = min((n_before // abreast + 1) * abreast, self.plan.trials)
+        return [self._ask(number) for number in range(n_before, last)]
+
     def _ask(self, number: int) -> Trial:
         # A seed a trial, not a sampler that goes on: after a kill the proposals are the same.
         seed = divided_seed(self.plan.seed, f"trial {number}")
@@ -173,30 +182,46 @@ class _Search:
 
     def _rung(self, trials: list[Trial], rung: int, share: float) -> list[Trial]:
         """Fit trials on one share of the rows, and return those that go on."""
-        step = self.plan.factor**rung
-        unknown = [trial for trial in trials if step not in self.known.get(trial.number, {})]
-        tries = [(_decoded(trial.params, self.plan.space), share) for trial in unknown]
-        found = dict(
-            zip([trial.number for trial in unknown], self.evaluate(tries), strict=True)
-            if unknown
-            else ()
-        )
+        losses = self._losses(trials, rung, share)
         going_on = []
         for trial in trials:
-            loss = found.get(trial.number, 0.0)
-            if isinstance(loss, str) or not math.isfinite(loss):
+            loss = losses.get(trial.number)
+            if loss is None:  # time was up before it was its turn
+                self.study.tell(trial, state=TrialState.PRUNED if rung else TrialState.FAIL)
+            elif isinstance(loss, str) or not math.isfinite(loss):
                 trial.set_user_attr(_WHY, str(loss))
                 self.study.tell(trial, state=TrialState.FAIL)
             elif share == 1.0:
                 self.study.tell(trial, loss)
             else:
-                if trial.number in found:
-                    trial.report(loss, step=step)
                 going_on.append(trial)
         dropped = [trial for trial in going_on if trial.should_prune()]
         for trial in dropped:
             self.study.tell(trial, state=TrialState.PRUNED)
         return [trial for trial in going_on if trial not in dropped]
+
+    def _losses(self, trials: list[Trial], rung: int, share: float) -> dict[int, float | str]:
+        """Return the loss of each trial, by number, of as many as there is time for.
+
+        As many are fitted at a time as there are slots. What came of them is written down at
+        once, and not fitted again after a kill.
+        """
+        step = self.plan.factor**rung
+        known = {trial.number: self.known.get(trial.number, {}).get(step) for trial in trials}
+        losses: dict[int, float | str] = {
+            at: loss for at, loss in known.items() if loss is not None
+        }
+        unknown = [trial for trial in trials if trial.number not in losses]
+        for start in range(0, len(unknown), self.plan.n_slots):
+            if start and not self.allows(share):
+                break
+            some = unknown[start : start + self.plan.n_slots]
+            tries = [(_decoded(trial.params, self.plan.space), share) for trial in some]
+            for trial, loss in zip(some, self.evaluate(tries), strict=True):
+                losses[trial.number] = loss
+                if not isinstance(loss, str) and math.isfinite(loss):
+                    trial.report(loss, step=step)
+        return losses
 
     def _tell_people(self, n_done: int) -> None:
         complete = self._complete()

@@ -24,6 +24,13 @@ from renewal.models.space import Space
 from renewal.models.task import Task
 from renewal.update.seeds import divided_seed
 
+ABREAST = 4
+"""How many parameters are proposed at once, on every machine.
+
+What is proposed depends on what is known by then. Were it as many as an engine has slots, the
+same seed would make another candidate where there are more cores.
+"""
+
 Params = Mapping[str, Any]
 _FACTOR = 4
 _LEAST_ROWS = 200
@@ -53,8 +60,10 @@ class Plan:
         The parameters of the recipe as it is.
     first : mapping or None, default None
         What is tried first: the best of the last study.
-    abreast : int >= 1, default 1
-        How many run at the same time.
+    abreast : int >= 1, default 4
+        How many are proposed at once, before any of them is known. The proposals depend on it.
+    n_slots : int >= 1, default 1
+        How many are fitted at the same time. Nothing but the time depends on it.
     journal : Path or None, default None
         A file that keeps the study: a tuner that was killed goes on with it.
     """
@@ -67,7 +76,8 @@ class Plan:
     factor: int = _FACTOR
     current: Params = field(default_factory=dict)
     first: Params | None = None
-    abreast: int = 1
+    abreast: int = ABREAST
+    n_slots: int = 1
     journal: Path | None = None
 
 
@@ -119,9 +129,9 @@ class Tuner(Protocol):
         plan : Plan
             What to try.
         evaluate : callable
-            Fits and scores, as many at a time as the plan says run abreast.
+            Fits and scores, as many at a time as the plan has slots.
         allows : callable
-            Whether there is time for a fit of a share of the rows. Asked before each.
+            Whether there is time for a fit of a share of the rows. Asked before each call.
         """
         ...
 
