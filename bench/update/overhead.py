@@ -52,7 +52,7 @@ WEEKS = 12
 RECIPES = ("recalibrate", "retrain", "retrain:window=6w")
 MOST_SHARE, FREE_S, MOST_PEAK = 0.10, 2.0, 1.5
 ENGINES = ("inline", "processes")
-_EVERY_S = 0.01
+_EVERY_S = 0.1  # a look costs milliseconds, which count as the update's
 
 
 @dataclass(frozen=True)
