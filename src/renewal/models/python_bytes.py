@@ -206,8 +206,8 @@ def _has_own_format(thing: Any) -> bool:
 
 
 def _state_of(thing: Any) -> Any:
-    own = type(thing).__getstate__ if "__getstate__" in _names_of(type(thing)) else None
-    return own(thing) if own is not None else dict(vars(thing))
+    has_own = "__getstate__" in _names_of(type(thing))
+    return thing.__getstate__() if has_own else dict(vars(thing))
 
 
 def _names_of(kind: type) -> set[str]:

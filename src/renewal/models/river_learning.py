@@ -138,7 +138,8 @@ def shares_of(learner: Any, features: pa.Table, frame: Any | None, keys: Classes
     shares = np.asarray(shares, dtype=np.float64)
     sums = shares.sum(axis=1, keepdims=True)
     even = np.full_like(shares, 1.0 / len(keys))
-    return np.divide(shares, sums, out=even, where=~(sums <= 0))
+    np.divide(shares, sums, out=even, where=~(sums <= 0))
+    return even
 
 
 def tried(who: str, verb: Callable[..., Any], *inputs: Any) -> Any:
