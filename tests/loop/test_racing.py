@@ -239,11 +239,14 @@ def test_foreseen_is_what_the_next_update_tries(home: Home) -> None:
     before = told()
     assert list(before) == ["keep", "incremental", "retrain", "retrain(window=2w)"]
     assert before["retrain"].starter.expected_s is not None  # the first training tells of it
-    assert before["retrain(window=2w)"].starter.expected_s is None
+    assert before["retrain(window=2w)"].starter.expected_s is not None  # and of fewer rows
+    assert before["incremental"].starter.expected_s is None
     assert before["retrain(window=2w)"].n_rows == 14 * 60
     assert len(model.versions()) == 1
-    model.update(recipes)
-    assert told()["retrain(window=2w)"].starter.expected_s is not None
+    update = model.update(recipes)
+    for each in update.entries[1:]:
+        assert each["reason"] == f"{before[each['recipe']].n_rows:,} rows"
+    assert told()["incremental"].starter.expected_s is not None
 
 
 def test_swept_losers_lose_their_bytes_and_nothing_else(home: Home) -> None:

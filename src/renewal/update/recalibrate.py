@@ -101,13 +101,26 @@ class Recalibrate:
         if rows is None or rows.label is None:
             return None
         has_label = rows.has_label
-        fresh = _fresh(parent, rows.labelled())
+        fresh = self.usable(parent, rows.labelled())
         # The method `prior` needs no labels, where so many rows wait for theirs.
         n_waiting = 0 if has_label.all() else len(unseen_rows(parent, rows.take(~has_label)))
         if has_label.any() and len(fresh) == 0 and n_waiting < RecalibrateOptions().min_rows:
             return _all_seen(int(has_label.sum()))
         unknown = _new_classes(parent, fresh)
         return new_classes_sentence(unknown, _KNOWN_SCORES) if unknown else None
+
+    def usable(self, parent: Parent, rows: Rows) -> Rows:
+        """Return the rows that the champion has not trained on and was not told to forget.
+
+        One that was fitted on the last weeks alone has seen no older row, and is not to be
+        calibrated for the world of those.
+        """
+        manifest = parent.version.manifest
+        window = manifest.options.get("window")
+        if window is not None and manifest.trained_until is not None:
+            since = manifest.trained_until - parse_duration(str(window), who=self.name)
+            rows = rows.take(np.asarray(rows.event_us > to_us(since), np.bool_))
+        return rows.take(never_trained(parent, rows))
 
     def make(
         self,
@@ -149,7 +162,7 @@ class Recalibrate:
         else:
             labelled = labelled_rows(rows, who=self.name)
             self._demand_possible(parent, labelled)
-            used = _fresh(parent, labelled)
+            used = self.usable(parent, labelled)
             found = self._calibrated(parent, used, options)
         score_map = ScoreMap((*found.score_map.steps, *decision))
         manifest = parent.version.manifest
@@ -202,20 +215,6 @@ def _decision(parent: Parent, options: RecalibrateOptions) -> tuple[Step, ...]:
         )
     found = costs_of(options.costs, parent.version.manifest.classes, who="recalibrate")
     return () if found is None else (found,)
-
-
-def _fresh(parent: Parent, rows: Rows) -> Rows:
-    """Return the rows that the champion has not trained on and was not told to forget.
-
-    One that was fitted on the last weeks alone has seen no older row, and is not to be
-    calibrated for the world of those.
-    """
-    manifest = parent.version.manifest
-    window = manifest.options.get("window")
-    if window is not None and manifest.trained_until is not None:
-        since = manifest.trained_until - parse_duration(str(window), who=Recalibrate.name)
-        rows = rows.take(np.asarray(rows.event_us > to_us(since), np.bool_))
-    return rows.take(never_trained(parent, rows))
 
 
 def _all_seen(n_rows: int) -> str:
