@@ -17,8 +17,10 @@ from renewal.core.clock import ReplayClock
 from renewal.core.errors import Invalid, NotFound, Refused
 from renewal.loop.journal import last_runs, steps_of
 from renewal.loop.racing import Racing
-from renewal.loop.starting import Foreseen
+from renewal.loop.starting import Foreseen, _who_goes_straight
 from renewal.update.contract import Made
+from renewal.update.entry import Entry
+from renewal.update.recipe import parse_recipe
 from renewal.update.retrain import Retrain
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -357,3 +359,11 @@ def test_what_heats_left_behind_is_swept_with_the_losers(home: Home) -> None:
     for version in (model.version("champion"), update.candidate):
         assert version is not None
         assert set(version.manifest.digests) <= set(home.store.digests())
+
+
+def test_one_that_tunes_never_goes_straight() -> None:
+    """Its parameters are chosen on rows that the fit up to the cut takes in."""
+    won = [Entry("keep", "made", "", 0.5), Entry("retrain", "made", "", 0.4)]
+    tuned = [won[0], Entry("retrain(trials=2)", "made", "", 0.4)]
+    assert _who_goes_straight([parse_recipe("retrain")], [won]) == "retrain"
+    assert _who_goes_straight([parse_recipe("retrain:trials=2")], [tuned]) is None

@@ -31,7 +31,7 @@ class Foreseen:
     n_rows : int
         Rows that its fit would use.
     why_not : str or None, default None
-        Why it cannot make a candidate of these rows; it then finds that out in the race.
+        Why it cannot make a candidate of these rows; it then has no heat.
     cost : float or None, default None
         Money, where the policy has a price.
     """
@@ -88,10 +88,14 @@ def starters(
 
 
 def _who_goes_straight(recipes: Sequence[Recipe], past: Sequence[Sequence[Entry]]) -> str | None:
-    """Return the label of the recipe that needs no heat; one that fits afresh."""
+    """Return the label of the recipe that needs no heat; one that fits afresh.
+
+    One that tunes chooses in its heat, on rows that the fit up to the cut takes in.
+    """
     for recipe in recipes:
         strategy = load_plugin("strategies", recipe.strategy)
-        if not strategy.keeps_parent and straight(past, recipe.label):
+        chooses = bool(getattr(recipe.options, "trials", 0))
+        if not strategy.keeps_parent and not chooses and straight(past, recipe.label):
             return recipe.label
     return None
 
