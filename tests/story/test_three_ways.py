@@ -18,6 +18,7 @@ from renewal.models.torch_model import TorchModel
 from renewal.testing.torch_nets import TRUST, Dense
 
 NET = TorchModel(Dense, {"n_inputs": 4}, Tuning(epochs=12, batch=32, lr=1e-2, patience=None))
+WEAK = TorchModel(Dense, {"n_inputs": 4}, Tuning(epochs=1, batch=512, lr=1e-4, patience=None))
 RECIPE = "fine_tune:epochs=6,batch=32,lr=0.01,replay=0.0"
 
 
@@ -30,12 +31,18 @@ def _on_one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Iterator[Model]:
+def net() -> TorchModel:
+    """Return the network and the recipe by which it is retrained."""
+    return NET
+
+
+@pytest.fixture
+def model(tmp_path: Path, net: TorchModel) -> Iterator[Model]:
     policy = f"trust = {list(TRUST)!r}\n[update]\nformer = 0\n"
     (tmp_path / "renewal.toml").write_text(policy.replace("'", '"'), encoding="utf-8")
     with renewal.open(tmp_path) as home:
         found = home.model("digits", task="multiclass", target="label", key="key")
-        found.train(NET, frame(900, seed=0, moved=0.0))
+        found.train(net, frame(900, seed=0, moved=0.0))
         found.feed.append(frame(2_400, seed=1, moved=1.5))
         yield found
 
@@ -93,3 +100,26 @@ def test_the_retrained_version_decides_nothing(model: Model) -> None:
 
 def test_no_other_update_is_compared_three_ways(model: Model) -> None:
     assert model.update(["retrain"]).three_way == {}
+
+
+def test_a_fine_tuning_that_loses_its_race_is_compared_too(model: Model) -> None:
+    """What raced stands beside what raced: a fit up to the cut would have seen more rows."""
+    update = model.update(["fine_tune:steps=1,lr=0.000001,replay=0.0", "retrain"])
+    assert update.candidate is not None
+    assert update.candidate.manifest.strategy == "retrain"
+    found = update.three_way
+    tuned = model.version(found["versions"]["fine-tuned"])
+    assert tuned.manifest.strategy == "fine_tune"
+    assert tuned.facts["raced"]
+    assert found["versions"]["retrained"] == update.candidate.id  # without time they are one
+    assert found["loss"]["retrained"] < found["loss"]["fine-tuned"]
+
+
+@pytest.mark.parametrize("net", [WEAK])
+def test_the_report_shows_a_retrained_version_that_raced(model: Model) -> None:
+    """Breaks when it is found by a mark that a version of the race was registered without."""
+    update = model.update([RECIPE, "retrain:min_rows=31"])
+    assert update.candidate is not None
+    assert update.candidate.manifest.strategy == "fine_tune"
+    card = model.report(update.candidate)
+    assert set(card.versions) == set(update.three_way["versions"].values())

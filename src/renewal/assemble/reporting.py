@@ -16,6 +16,8 @@ from renewal.evaluate.series import Series
 from renewal.gate.card.record import Card, card
 from renewal.gate.ledger import Look, looks, looks_at
 from renewal.loop.comparing import Unscorable, evaluate_versions
+from renewal.loop.journal import steps_of
+from renewal.loop.three_way import COMPARED
 from renewal.loop.workshop import Workshop
 
 
@@ -61,7 +63,8 @@ def card_of(
     if rows is not None and len(rows):
         pair = [each for each in every if each.id in {verdict.baseline, verdict.candidate}]
         # After a fine-tuning a version was retrained to be shown beside it.
-        partners = [each for each in every if each.facts.get("three_way") == verdict.candidate]
+        ids = _three_ways(shop, next(each for each in pair if each.id == verdict.candidate))
+        partners = [each for each in every if each.id in ids]
         others = [*beside, *(each for each in partners if each not in beside)]
         # One that was swept is no longer there to be measured; the two are shown without it.
         others = [
@@ -82,6 +85,15 @@ def card_of(
         verdict_id=found_id,
         notes=notes,
     )
+
+
+def _three_ways(shop: Workshop, candidate: Version) -> frozenset[str]:
+    """Return the versions that were compared three ways with a fine-tuned candidate."""
+    run = candidate.facts.get("run")
+    steps = () if run is None else steps_of(shop.db, run)
+    found = [each["output"] for each in steps if each["name"] == COMPARED and each["output"]]
+    ids = frozenset(found[0].get("versions", {}).values()) if found else frozenset()
+    return ids if candidate.id in ids else frozenset()
 
 
 def _verdict(

@@ -38,7 +38,7 @@ class UpdateOptions:
         without a heat before, as long as nobody else is clearly ahead of the champion: half the
         cost, and the gate then sees candidates that the selection rows would have stopped.
     three_way : bool, default True
-        Whether a fine-tuned winner is compared with a version that is retrained for it.
+        Whether a fine-tuned version is compared with the champion and a retrained one.
     every : timedelta or None, default 28 days
         The schedule trigger; None switches it off.
     new_labels : int or None, default None

@@ -55,6 +55,7 @@ class Racing:
         self.run = run
         self.desk = desk
         self.done: dict[str, Done] = {}
+        self.thin: set[str] = set()  # whose last heat was on a share of the rows
         self._inputs = dict(inputs)
 
     def race(
@@ -90,7 +91,7 @@ class Racing:
             place.scratch(self.run.id) / f"{words[:_FOLDER_LENGTH]}-{digest(label.encode())[:16]}"
         )
 
-    def fit(self, label: str, *, limit_s: float | None = None) -> Output:
+    def fit(self, label: str, *, limit_s: float | None = None, in_race: bool = False) -> Output:
         """Fit a recipe up to the cut; return its manifest and its cost, or why it failed.
 
         Parameters
@@ -99,12 +100,15 @@ class Racing:
             The recipe.
         limit_s : float or None, seconds
             After that long it has failed; None: it may take as long as it takes.
+        in_race : bool, default False
+            Whether it is fitted on the rows of the race instead, to stand beside what raced.
         """
         raced = self.done.get(label)
-        if raced is not None and raced.manifest is not None and self.desk.pinned.window is None:
+        is_same = in_race or self.desk.pinned.window is None
+        if raced is not None and raced.manifest is not None and is_same and label not in self.thin:
             # Without time the race has fitted on all rows that may be fitted: these bytes.
             return _fitted(label, raced, 0.0)
-        order = replace(self.order(Heat(label)), in_race=False)
+        order = replace(self.order(Heat(label)), in_race=in_race)
         order = replace(order, scratch=f"{order.scratch}-fit")
         engine = self.shop.engine
         call = Call(carry_out, (self.desk, order, engine), label, limit_s)
@@ -191,6 +195,7 @@ class Racing:
         done = from_plain(Done, output["done"])
         if done.why_not is None and done.losses is not None:
             self.done[heat.label] = done
+            (self.thin.add if heat.share < 1.0 else self.thin.discard)(heat.label)
         losses = None if done.losses is None else losses_of(self.desk, done.losses)
         return Result(from_plain(Entry, output["entry"]), losses)
 

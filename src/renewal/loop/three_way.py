@@ -25,9 +25,17 @@ FINE_TUNE = "fine_tune"
 
 RETRAIN = "retrain"
 
+COMPARED = "three way"
+"""The step of the journal that holds the comparison."""
+
 
 def three_way(
-    racing: Racing, tuned: Version, recipes: Sequence[str], *, limit_s: float | None = None
+    racing: Racing,
+    tuned: Version,
+    recipes: Sequence[str],
+    *,
+    in_race: bool,
+    limit_s: float | None = None,
 ) -> Mapping[str, Any]:
     """Retrain for comparison and measure the three on the rows that are judged.
 
@@ -36,9 +44,12 @@ def three_way(
     racing : Racing
         Of the update; its `retrain` recipe is taken where it has one.
     tuned : Version
-        The fine-tuned candidate.
+        The fine-tuned version.
     recipes : sequence of str
         Labels of the recipes of the race.
+    in_race : bool
+        Whether it is the one that raced, since another won; else it is the candidate, fitted
+        up to the cut. The retrained one is fitted on the same stretch.
     limit_s : float or None, seconds
         After that long the retraining has failed, and there is no comparison.
 
@@ -53,17 +64,17 @@ def three_way(
         racing.run,
         "three way: fit",
         {"recipe": label},
-        lambda: racing.fit(label, limit_s=limit_s),
+        lambda: racing.fit(label, limit_s=limit_s, in_race=in_race),
     )
     if fitted.get("failed") is not None:
         return _told(racing, {"why_not": fitted["failed"]})
 
     def work() -> Output:
-        facts = {"fit_s": fitted["seconds"], **fitted["facts"], "three_way": tuned.id}
-        facts["raced"] = True  # like what loses a race, it is there until it is swept
+        # Like what loses a race, it is there until it is swept.
+        facts = {"fit_s": fitted["seconds"], **fitted["facts"], "raced": True}
         return _compared(racing, tuned, racing.add(fitted["manifest"], label, facts))
 
-    return _told(racing, racing.journal.step(racing.run, "three way", {"tuned": tuned.id}, work))
+    return _told(racing, racing.journal.step(racing.run, COMPARED, {"tuned": tuned.id}, work))
 
 
 def _compared(racing: Racing, tuned: Version, retrained: Version) -> Output:

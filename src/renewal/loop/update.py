@@ -129,10 +129,16 @@ class UpdateRun:
             verdict, verdict_id = self._judge(candidate)
             outcome["verdict"] = to_plain(verdict)
             self._roll_out(candidate, verdict, verdict_id)
-            if self.shop.update.three_way and winner.recipe.startswith(FINE_TUNE):
-                outcome["three_way"] = three_way(
-                    racing, candidate, tuple(recipes), limit_s=self._limit_s(winner)
-                )
+        tuned = _tuned(entries, winner) if self.shop.update.three_way else None
+        if tuned is not None:
+            is_candidate = tuned is winner
+            outcome["three_way"] = three_way(
+                racing,
+                candidate if is_candidate else self._desk.version(outcome["kept"][tuned.recipe]),
+                tuple(recipes),
+                in_race=not is_candidate,
+                limit_s=self._limit_s(tuned),
+            )
         self.journal.finish(self.run, "done", outcome)
         shutil.rmtree(self._desk.pinned.place.scratch(self.run.id), ignore_errors=True)
         return outcome
@@ -270,6 +276,14 @@ class UpdateRun:
 
     def _tell(self, kind: str, sentence: str, **facts: Any) -> None:
         self.shop.tell(Happening(self.run.started_at, kind, sentence, facts))
+
+
+def _tuned(entries: tuple[Entry, ...], winner: Entry | None) -> Entry | None:
+    """Return the fine-tuning of a race, the winner first; None where there was none."""
+    if winner is not None and winner.recipe.startswith(FINE_TUNE):
+        return winner
+    made = [each for each in entries if each.outcome == "made" and each.share == 1.0]
+    return next((each for each in made if each.recipe.startswith(FINE_TUNE)), None)
 
 
 def _race_sentence(entries: tuple[Entry, ...], winner: Entry | None) -> str:
