@@ -37,13 +37,19 @@ def net() -> TorchModel:
 
 
 @pytest.fixture
-def model(tmp_path: Path, net: TorchModel) -> Iterator[Model]:
+def moved() -> float:
+    """Return how far the ring of the classes has turned when the new rows come."""
+    return 1.5
+
+
+@pytest.fixture
+def model(tmp_path: Path, net: TorchModel, moved: float) -> Iterator[Model]:
     policy = f"trust = {list(TRUST)!r}\n[update]\nformer = 0\n"
     (tmp_path / "renewal.toml").write_text(policy.replace("'", '"'), encoding="utf-8")
     with renewal.open(tmp_path) as home:
         found = home.model("digits", task="multiclass", target="label", key="key")
         found.train(net, frame(900, seed=0, moved=0.0))
-        found.feed.append(frame(2_400, seed=1, moved=1.5))
+        found.feed.append(frame(2_400, seed=1, moved=moved))
         yield found
 
 
@@ -115,7 +121,8 @@ def test_a_fine_tuning_that_loses_its_race_is_compared_too(model: Model) -> None
     assert found["loss"]["retrained"] < found["loss"]["fine-tuned"]
 
 
-@pytest.mark.parametrize("net", [WEAK])
+# Where old and new rows contradict each other, what learns from the new alone may lose.
+@pytest.mark.parametrize(("net", "moved"), [(WEAK, 0.2)])
 def test_the_report_shows_a_retrained_version_that_raced(model: Model) -> None:
     """Breaks when it is found by a mark that a version of the race was registered without."""
     update = model.update([RECIPE, "retrain:min_rows=31"])
