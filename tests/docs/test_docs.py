@@ -17,8 +17,8 @@ from renewal.assemble.policy import Policy, encode
 from renewal.cli.main import app
 from renewal.cli.show import EXIT_CODES
 from renewal.core import errors
+from renewal.core.option_text import plain_options
 from renewal.core.plugin import load_plugin, plugin_names
-from renewal.update.options import plain_options
 
 ROOT = Path(__file__).parents[2]
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # a group

@@ -11,6 +11,7 @@ import pytest
 from sklearn.linear_model import SGDClassifier
 
 from renewal.core.clock import from_us
+from renewal.core.option_text import plain_options
 from renewal.core.plugin import load_plugin
 from renewal.core.version import Version
 from renewal.data.keyset import KeySet
@@ -20,7 +21,6 @@ from renewal.models.torch_model import TorchModel
 from renewal.testing.torch_nets import Dense
 from renewal.update.contract import Parent
 from renewal.update.estimate import expected_s, rows_used
-from renewal.update.options import plain_options
 from renewal.update.recipe import parse_recipe
 
 ParentOf = Callable[..., Parent]

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from renewal.core.clock import from_us
 from renewal.core.errors import Invalid, Refused, Unavailable
+from renewal.core.option_text import parse_options, show_options
 from renewal.core.version import Manifest, Version
 from renewal.data.keyset import KeySet
 from renewal.data.rows import Rows
@@ -35,7 +36,6 @@ from renewal.testing.torch_recording import RecordingNet
 from renewal.testing.updating import SIGNATURE, row_ids
 from renewal.update.contract import Means, Parent
 from renewal.update.fine_tune import FineTune, FineTuneOptions
-from renewal.update.options import parse_options, show_options
 from renewal.update.recipe import parse_recipe
 
 ParentOf = Callable[..., Parent]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from renewal.core.errors import Invalid
-from renewal.update.options import parse_options, show_options
+from renewal.core.option_text import parse_options, show_options
 from renewal.update.retrain import RetrainOptions
 from renewal.update.space_text import parse_space
 

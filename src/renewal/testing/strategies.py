@@ -26,6 +26,7 @@ import numpy as np
 from sklearn.linear_model import Ridge, SGDClassifier
 
 from renewal.core.errors import Invalid, RenewalError
+from renewal.core.option_text import parse_options, plain_options, show_options
 from renewal.core.plugin import load_plugin, plugin_names
 from renewal.data.keyset import KeySet
 from renewal.data.rows import NEVER_US, Rows
@@ -35,7 +36,6 @@ from renewal.store.local import LocalStore
 from renewal.testing.recording import Tape, recording
 from renewal.testing.updating import TAPE, Case, cases, make_parent, row_ids, snapshot
 from renewal.update.contract import ALONE, Made, Means, Parent
-from renewal.update.options import parse_options, plain_options, show_options
 
 _SEED = 7
 

@@ -7,12 +7,12 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
+from renewal.core.option_text import plain_options
 from renewal.core.plugin import load_plugin
 from renewal.core.version import Version
 from renewal.data.rows import Rows
 from renewal.update.contract import Parent
 from renewal.update.eligible import not_yet_fitted
-from renewal.update.options import plain_options
 from renewal.update.recipe import Recipe, parse_recipe
 
 _LAST = 3

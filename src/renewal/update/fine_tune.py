@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from renewal.core.errors import Invalid
+from renewal.core.option_text import plain_options
 from renewal.core.progress import tell_progress
 from renewal.core.version import Version
 from renewal.data.keyset import KeySet
@@ -34,7 +35,6 @@ from renewal.update.eligible import (
     not_yet_fitted,
     until_us_with_ancestors,
 )
-from renewal.update.options import plain_options
 from renewal.update.probe import choose_base
 from renewal.update.seeds import divided_seed
 from renewal.update.steps import Training, as_raced, cannot_tune

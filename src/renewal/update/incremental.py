@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from renewal.core.errors import Invalid, Refused
+from renewal.core.option_text import plain_options
 from renewal.core.progress import tell_progress
 from renewal.data.rows import Rows
 from renewal.models.contract import Capabilities
@@ -26,7 +27,6 @@ from renewal.update.eligible import (
     not_yet_fitted,
     until_us_with_ancestors,
 )
-from renewal.update.options import plain_options
 from renewal.update.seeds import divided_seed
 
 _FIRST_CALL = "An incremental learner must know every class at its first call"

@@ -11,6 +11,7 @@ import numpy as np
 from renewal.core.clock import to_us
 from renewal.core.duration import parse_duration
 from renewal.core.errors import Invalid, Refused
+from renewal.core.option_text import plain_options
 from renewal.data.rows import Rows
 from renewal.models.labels import Labels
 from renewal.models.multilabel import is_label_sets
@@ -28,7 +29,6 @@ from renewal.update.eligible import (
     until_us_with_ancestors,
 )
 from renewal.update.label_shift import shifted, unseen_rows
-from renewal.update.options import plain_options
 
 _ROWS_A_CLASS = 2
 _KNOWN_SCORES = "Calibration maps the scores of known classes only: retrain instead"

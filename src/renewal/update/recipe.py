@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from renewal.core.errors import Invalid
+from renewal.core.option_text import parse_options, show_options
 from renewal.core.plugin import load_plugin
-from renewal.update.options import parse_options, show_options
 
 _FORM = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*(?::(?P<colon>.*)|\((?P<call>.*)\))?\s*", re.DOTALL)
 

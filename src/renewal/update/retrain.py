@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from renewal.core.duration import format_duration
 from renewal.core.errors import Invalid, Refused
+from renewal.core.option_text import plain_options
 from renewal.core.progress import tell_progress
 from renewal.data.keyset import KeySet
 from renewal.data.rows import Rows
@@ -32,7 +33,6 @@ from renewal.update.eligible import (
     labelled_rows,
     labels_of,
 )
-from renewal.update.options import plain_options
 from renewal.update.seeds import divided_seed
 from renewal.update.space_text import parse_space
 from renewal.update.weighting import balanced, decayed

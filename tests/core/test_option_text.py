@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renewal.core.errors import Invalid
-from renewal.update.options import parse_options, plain_options, show_options
+from renewal.core.option_text import parse_options, plain_options, show_options
 
 
 @dataclass(frozen=True)
