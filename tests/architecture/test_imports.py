@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"numpy", "pyarrow", "deltalake", "sqlalchemy"},
     "evaluate": {"numpy", "pyarrow", "sqlalchemy"},
     "update": {"numpy", "pyarrow"},
+    "compress": {"numpy", "pyarrow", "sqlalchemy"},
     "monitor": {"numpy", "pyarrow", "scipy", "sqlalchemy", "msgspec"},
     "gate": {"numpy", "sqlalchemy"},
     "rollout": {"numpy", "sqlalchemy", "msgspec"},
@@ -39,12 +40,13 @@ ALLOWED: dict[str, set[str]] = {
 # What the files that bear a framework's name may import beside it: models/sklearn_bytes.py
 # may import scikit-learn and what writes and feeds its estimators.
 COMPANIONS: dict[str, set[str]] = {
-    "onnx": {"google", "onnx", "onnxruntime", "skl2onnx"},
+    "onnx": {"google", "onnx", "onnxmltools", "onnxruntime", "skl2onnx"},
     "pillow": {"PIL"},
     "peft": {"peft", "torch"},
     "river": {"pandas", "river"},
     "sklearn": {"sklearn", "skops", "pandas", "scipy"},
-    "transformers": {"transformers", "tokenizers", "safetensors", "torch"},
+    "torch": {"onnx", "onnxscript", "torch", "torch_pruning"},
+    "transformers": {"onnx", "onnxscript", "transformers", "tokenizers", "safetensors", "torch"},
 }
 
 # Files that need a framework beyond their room, and why.

@@ -1,0 +1,1 @@
+"""The smallest model that still holds the line: prune, quantize, distil, factorize, certify."""
