@@ -40,15 +40,11 @@ from renewal.core.spec import Field, ModelSpec, Signature
 from renewal.core.version import Manifest
 from renewal.models.adapters import stored
 from renewal.models.layers import Lesson, Tuning
+from renewal.models.tokenizers_front import encoded, loaded_tokenizer
 from renewal.models.transformers import TransformersAdapter
 from renewal.models.transformers_model import Fitted, TransformersModel, demand_fitted
 from renewal.models.transformers_nets import plain_config, random_net
-from renewal.models.transformers_text import (
-    encoded,
-    loaded_tokenizer,
-    padded,
-    trained_tokenizer,
-)
+from renewal.models.transformers_text import padded, trained_tokenizer
 from renewal.registry.db import Database
 from renewal.registry.registry import Registry
 from renewal.store.local import LocalStore

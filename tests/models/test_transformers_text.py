@@ -8,14 +8,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import WordPieceTrainer
 
 from renewal.core.errors import Invalid
-from renewal.models.transformers_text import (
-    encoded,
-    loaded_tokenizer,
-    padded,
-    text_columns,
-    texts_of,
-    trained_tokenizer,
-)
+from renewal.models.tokenizers_front import encoded, loaded_tokenizer, texts_of
+from renewal.models.transformers_text import padded, text_columns, trained_tokenizer
 
 TEXTS = [f"the {a}{b} card" for a in ("lost", "stol", "new", "old") for b in ("", "en", "er", "s")]
 

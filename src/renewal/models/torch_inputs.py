@@ -16,12 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from renewal.core.errors import Invalid
+from renewal.models.columns import (
+    codes,
+    doubles,
+    is_number,
+    like,
+    one_hot,
+    shape_of,
+    standardized,
+    whole,
+)
 from renewal.models.pillow_images import decoded
 
 Tensors = tuple[Tensor, ...]
-
-# Where the data's border notes the shape of a tensor column.
-_SHAPE = b"renewal.shape"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +137,12 @@ def learn_inputs(features: pa.Table, reading: Reading, *, who: str) -> Inputs:
     images: dict[str, Any] = {}
     for each in features.schema if reading.prepare is None else ():
         column = features[each.name]
-        if _is_number(each.type):
+        if is_number(each.type):
             numbers[each.name] = _mean_and_spread(column, standardize=reading.standardize)
         elif pa.types.is_string(each.type) or pa.types.is_large_string(each.type):
             texts[each.name] = _most_common(column, reading.vocabulary)
-        elif _shape_of(each) is not None:
-            tensors[each.name] = _shape_of(each) or ()
+        elif shape_of(each) is not None:
+            tensors[each.name] = shape_of(each) or ()
         elif pa.types.is_binary(each.type) or pa.types.is_large_binary(each.type):
             images[each.name] = _channels(_pixels(column, reading, who), reading.standardize)
         else:
@@ -220,63 +227,33 @@ def finished(inputs: Inputs, tensors: Tensors) -> Tensors:
 
 def _tensors(inputs: Inputs, features: pa.Table, who: str) -> Tensors:
     made: list[Tensor] = []
-    numbers = [_standardized(features[name], name, of, who) for name, of in inputs.numbers.items()]
-    codes = [_codes(features[name], words) for name, words in inputs.texts.items()]
+    numbers = [
+        standardized(features[name], name, of, who=who) for name, of in inputs.numbers.items()
+    ]
+    texts = [codes(features[name], words) for name, words in inputs.texts.items()]
     if inputs.reading.texts == "one_hot":
-        for words, code in zip(inputs.texts.values(), codes, strict=True):
-            numbers += [(code == at + 1).astype(np.float32) for at in range(len(words))]
-        codes = []
-    made += [torch.from_numpy(np.stack(each, axis=1)) for each in (numbers, codes) if each]
+        for words, code in zip(inputs.texts.values(), texts, strict=True):
+            numbers += one_hot(code, len(words))
+        texts = []
+    made += [torch.from_numpy(np.stack(each, axis=1)) for each in (numbers, texts) if each]
     made += [
-        torch.from_numpy(_whole(features[name], name, shape, who))
+        torch.from_numpy(whole(features[name], name, shape, who=who))
         for name, shape in inputs.tensors.items()
     ]
     made += [
-        torch.from_numpy(_like(_pixels(features[name], inputs.reading, who), name, shape, who))
+        torch.from_numpy(like(_pixels(features[name], inputs.reading, who), name, shape, who=who))
         for name, (shape, _, _) in inputs.images.items()
     ]
     return tuple(made)
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
-    )
-
-
-def _doubles(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    if not _is_number(column.type) and not pa.types.is_null(column.type):
-        raise pa.ArrowTypeError(f"a column of type {column.type} where numbers were")
-    cast = pc.cast(column, pa.float64(), safe=False)
-    found: NDArray[np.float64] = cast.to_numpy(zero_copy_only=False)
-    return found
-
-
 def _mean_and_spread(column: pa.ChunkedArray, *, standardize: bool) -> tuple[float, float]:
-    values = _doubles(column)
+    values = doubles(column)
     values = values[np.isfinite(values)]
     if not standardize or not len(values):
         return 0.0, 1.0
     mean, spread = float(values.mean()), float(values.std())
     return mean, (spread if spread > 0.0 and math.isfinite(spread) else 1.0)
-
-
-def _standardized(
-    column: pa.ChunkedArray, name: str, of: tuple[float, float], who: str
-) -> NDArray[np.float32]:
-    values = _doubles(column)
-    mean, spread = of
-    filled = np.where(np.isnan(values), mean, values)
-    with np.errstate(over="ignore"):
-        found: NDArray[np.float32] = ((filled - mean) / spread).astype(np.float32)
-    if not np.isfinite(found).all():
-        raise Invalid(
-            who,
-            needs="numbers that single precision can hold",
-            came=f"{int((~np.isfinite(found)).sum())} infinite ones in the column {name!r}",
-            todo="Remove or correct these rows.",
-        )
-    return found
 
 
 def _most_common(column: pa.ChunkedArray, n_words: int) -> tuple[str, ...]:
@@ -285,66 +262,9 @@ def _most_common(column: pa.ChunkedArray, n_words: int) -> tuple[str, ...]:
     return tuple(sorted(each["values"] for each in counts[:n_words]))
 
 
-def _codes(column: pa.ChunkedArray, words: Sequence[str]) -> NDArray[np.int64]:
-    texts = pc.cast(column, pa.string())
-    places = pc.index_in(texts, value_set=pa.array(words, pa.string()))
-    found: NDArray[np.int64] = pc.fill_null(places, -1).to_numpy().astype(np.int64) + 1
-    return found
-
-
-def _shape_of(found: pa.Field) -> tuple[int, ...] | None:
-    """Return the shape of one row of a tensor column; None where it is none."""
-    noted = (found.metadata or {}).get(_SHAPE)
-    if noted is not None:
-        return tuple(json.loads(noted))
-    if isinstance(found.type, pa.FixedShapeTensorType):
-        return tuple(found.type.shape)
-    sizes: list[int] = []
-    kind = found.type
-    while pa.types.is_fixed_size_list(kind):
-        sizes.append(kind.list_size)
-        kind = kind.value_type
-    return tuple(sizes) if sizes else None
-
-
-def _whole(
-    column: pa.ChunkedArray, name: str, shape: tuple[int, ...], who: str
-) -> NDArray[np.float32]:
-    found = _storage(column)
-    if found.null_count:
-        raise Invalid(
-            who,
-            needs=f"a tensor in every row of the column {name!r}",
-            came=f"{found.null_count} rows without one",
-            todo="Leave these rows out.",
-        )
-    while pa.types.is_fixed_size_list(found.type) or pa.types.is_list(found.type):
-        found = found.flatten()
-    values = np.asarray(found.to_numpy(zero_copy_only=False), np.float32)
-    if values.size != len(column) * math.prod(shape):
-        raise _another_shape(who, name, shape, (values.size / max(1, len(column)),))
-    # torch marks no memory read-only, and Arrow's is not to be written.
-    return np.array(values.reshape(-1, *shape))
-
-
-def _storage(column: pa.ChunkedArray) -> Any:
-    whole = column.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.array([], column.type)
-    return whole.storage if isinstance(whole, pa.ExtensionArray) else whole
-
-
 def _pixels(column: pa.ChunkedArray, reading: Reading, who: str) -> NDArray[np.uint8]:
     files = column.to_pylist()
     return decoded(files, channels=reading.channels, size=reading.images, who=who)
-
-
-def _like(
-    pixels: NDArray[np.uint8], name: str, shape: tuple[int, ...], who: str
-) -> NDArray[np.uint8]:
-    if len(pixels) and pixels.shape[1:] != shape:
-        raise _another_shape(who, name, shape, pixels.shape[1:])
-    return pixels.reshape(-1, *shape)
 
 
 def _channels(pixels: NDArray[np.uint8], standardize: bool) -> Any:  # noqa: FBT001  # private, one caller
@@ -375,13 +295,4 @@ def _prepared(made: Sequence[Any], n_rows: int, who: str) -> Tensors:
             for each in made
         ),
         todo="Return a tensor, or a tuple of them, with one entry for each row of the table.",
-    )
-
-
-def _another_shape(who: str, name: str, shape: Sequence[Any], came: Sequence[Any]) -> Invalid:
-    return Invalid(
-        who,
-        needs=f"rows of shape {tuple(shape)} in the column {name!r}",
-        came=f"{tuple(came)}",
-        todo="Hand in rows like those of the fit.",
     )

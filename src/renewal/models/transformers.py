@@ -24,13 +24,14 @@ from renewal.models.labels import Labels
 from renewal.models.layers import Lesson, Tuning
 from renewal.models.space import Dimension, Space
 from renewal.models.task import Classes, Scores
+from renewal.models.tokenizers_front import by_length, encoded, texts_of
 from renewal.models.torch_device import device_here
 from renewal.models.torch_layers import handed_to
 from renewal.models.transformers_bytes import digest_of, from_bytes, onto, to_bytes
 from renewal.models.transformers_learn import afresh, gone_on, with_outputs
 from renewal.models.transformers_model import Fitted, TransformersModel, demand_fitted
 from renewal.models.transformers_nets import head_of
-from renewal.models.transformers_text import by_length, encoded, padded, texts_of
+from renewal.models.transformers_text import padded
 
 _BATCH = 64
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "peft")

@@ -16,10 +16,10 @@ from renewal.core.errors import Corrupt, Invalid
 from renewal.core.plugin import load_plugin
 from renewal.models.layers import Tuning
 from renewal.models.task import Classes
+from renewal.models.tokenizers_front import loaded_tokenizer
 from renewal.models.torch_tensors import tensors_from_bytes, tensors_to_bytes
 from renewal.models.transformers_model import Fitted, TransformersModel, demand_fitted
 from renewal.models.transformers_nets import built, head_of, weights_of, widened
-from renewal.models.transformers_text import loaded_tokenizer
 from renewal.store.digest import digest
 
 _FORMAT = 1

@@ -16,6 +16,7 @@ from renewal.core.plugin import load_plugin
 from renewal.models.labels import Labels, class_labels, sorted_classes
 from renewal.models.layers import Lesson, Tuning
 from renewal.models.task import Classes
+from renewal.models.tokenizers_front import encoded, loaded_tokenizer, texts_of
 from renewal.models.torch_build import tried
 from renewal.models.torch_device import device_here
 from renewal.models.torch_inputs import Tensors
@@ -31,14 +32,7 @@ from renewal.models.transformers_nets import (
     weights_of,
     widened,
 )
-from renewal.models.transformers_text import (
-    encoded,
-    loaded_tokenizer,
-    padded,
-    text_columns,
-    texts_of,
-    trained_tokenizer,
-)
+from renewal.models.transformers_text import padded, text_columns, trained_tokenizer
 from renewal.models.weights import checked_weights
 
 

@@ -15,8 +15,8 @@ from renewal.core.errors import Invalid
 from renewal.core.spec import Label
 from renewal.models.layers import Tuning
 from renewal.models.task import Classes
+from renewal.models.tokenizers_front import loaded_tokenizer
 from renewal.models.transformers_nets import plain_config, read_folder
-from renewal.models.transformers_text import loaded_tokenizer
 
 FROM_SCRATCH = Tuning(epochs=10, batch=32, lr=5e-4, patience=None)
 
