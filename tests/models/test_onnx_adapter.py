@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -209,6 +210,51 @@ def test_a_session_is_left_behind_by_a_pickle() -> None:
     again = pickle.loads(pickle.dumps(model))  # noqa: S301  # written in the same line
     assert np.array_equal(ADAPTER.predict(again, ROWS), before)
     assert ADAPTER.dump(again) == ADAPTER.dump(model)
+
+
+def dumped(weights: Any) -> tuple[OnnxModel, bytes]:
+    model = OnnxModel.read(linear(weights.tolist()), is_logits=True)
+    return model, ADAPTER.dump(model)
+
+
+def test_zeros_take_no_room_and_dense_weights_are_not_packed_for_nothing() -> None:
+    """Broken when unstructured pruning leaves the artifact as large as it was."""
+    dense = np.random.default_rng(0).normal(size=(2, 4000)).astype(np.float32)
+    model, data = dumped(dense)
+    assert data.endswith(model.graph)
+    thin = np.where(np.abs(dense) > 1.6, dense, 0.0)
+    model, data = dumped(thin)
+    assert len(data) < 0.25 * len(model.graph)
+    again = ADAPTER.load(data)
+    assert again.graph == model.graph
+    assert again.is_logits
+
+
+def test_a_dump_of_before_packing_loads() -> None:
+    model = OnnxModel.read(LOGITS, classes=("a", "b", "c"), is_logits=True)
+    line = (
+        b'{"classes": ["a", "b", "c"], "output": null, "is_logits": true, "threads": 1, '
+        b'"n_bytes": %d}\n' % len(model.graph)
+    )
+    again = ADAPTER.load(b"renewal.onnx.1\n" + line + model.graph)
+    assert (again.graph, again.classes) == (model.graph, model.classes)
+
+
+@pytest.mark.parametrize("said", [1, 10, 10**12, -1, "many", None])
+def test_a_packed_graph_never_unpacks_to_more_than_its_header_says(said: Any) -> None:
+    """Broken by a bomb: a short file that fills the memory of the server."""
+    _, data = dumped(np.zeros((2, 4000)))
+    magic, line, packed = data.split(b"\n", 2)
+    header = json.loads(line)
+    assert header["packed"] == "zstd"
+    bad = b"\n".join([magic, json.dumps({**header, "n_bytes": said}).encode(), packed])
+    with pytest.raises(Invalid, match=r"OnnxAdapter\.load"):
+        ADAPTER.load(bad)
+    unknown = b"\n".join([magic, json.dumps({**header, "packed": "lzma"}).encode(), packed])
+    with pytest.raises(Invalid, match="lzma"):
+        ADAPTER.load(unknown)
+    with pytest.raises(Invalid, match=r"OnnxAdapter\.load"):
+        ADAPTER.load(data[:-3])
 
 
 def test_a_graph_is_registered_recalibrated_and_served(tmp_path: Path) -> None:
