@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -61,3 +63,132 @@ class Pixels(nn.Module):  # type: ignore[misc]  # as above
         """Return logits of shape (n_rows, n_outputs)."""
         found: Tensor = self.head(self.conv(pixels).relu().mean(dim=(2, 3)))
         return found
+
+
+class ResNet(nn.Module):  # type: ignore[misc]  # as above
+    """A residual network for small pictures: three stages, each twice as wide as the one before.
+
+    Parameters
+    ----------
+    blocks : int, default 3
+        Residual blocks of each stage; 3 make the network of 20 layers.
+    width : int, default 16
+        Channels of the first stage.
+    """
+
+    def __init__(self, blocks: int = 3, width: int = 16) -> None:
+        super().__init__()
+        widths = [width * 2**stage for stage in range(3) for _ in range(blocks)]
+        self.stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.body = nn.Sequential(
+            *(_Residual(before, after) for before, after in itertools.pairwise([width, *widths]))
+        )
+        self.head = nn.Linear(widths[-1], 2)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits of shape (n_rows, n_outputs)."""
+        found: Tensor = self.body(self.norm(self.stem(pixels)).relu())
+        answers: Tensor = self.head(found.mean(dim=(2, 3)))
+        return answers
+
+
+class _Residual(nn.Module):  # type: ignore[misc]  # as above
+    """Two convolutions, added to what came in; a wider one shrinks the picture."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        stride = 1 if before == after else 2
+        self.first = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(after)
+        self.second = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.last = nn.BatchNorm2d(after)
+        self.way = (
+            nn.Identity()
+            if before == after
+            else nn.Sequential(
+                nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
+            )
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        inner = self.last(self.second(self.norm(self.first(pixels)).relu()))
+        found: Tensor = (inner + self.way(pixels)).relu()
+        return found
+
+
+class Perceptron(nn.Module):  # type: ignore[misc]  # as above
+    """Linear layers with ReLU between them.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Columns of numbers.
+    width : int, default 32
+        Of each hidden layer.
+    hidden : int, default 2
+        How many of them.
+    is_tied : bool, default False
+        Whether the second and the last hidden layer share one weight.
+    """
+
+    def __init__(
+        self, n_inputs: int, width: int = 32, hidden: int = 2, *, is_tied: bool = False
+    ) -> None:
+        super().__init__()
+        sizes = [n_inputs, *[width] * hidden]
+        self.layers = nn.ModuleList(
+            nn.Linear(before, after) for before, after in itertools.pairwise(sizes)
+        )
+        if is_tied:
+            self.layers[-1].weight = self.layers[1].weight
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return logits, or values, of shape (n_rows, n_outputs)."""
+        for layer in self.layers:
+            numbers = layer(numbers).relu()
+        found: Tensor = self.head(numbers)
+        return found
+
+
+class Own(nn.Module):  # type: ignore[misc]  # as above
+    """A network with a layer that no library knows, between two that every library knows.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Columns of numbers.
+    width : int, default 32
+        Of each hidden layer.
+    """
+
+    def __init__(self, n_inputs: int, width: int = 32) -> None:
+        super().__init__()
+        self.before = nn.Linear(n_inputs, width)
+        self.own = _Mixed(width)
+        self.after = nn.Linear(width, width)
+        self.unused = nn.Linear(width, width)
+        self.free = nn.Linear(width, width)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return logits of shape (n_rows, n_outputs)."""
+        inner = self.after(self.own(self.before(numbers).relu())).relu()
+        # The weight is read past its layer, as attention does.
+        inner = nn.functional.linear(inner, self.unused.weight).relu()
+        found: Tensor = self.head(self.free(inner).relu())
+        return found
+
+
+class _Mixed(nn.Module):  # type: ignore[misc]  # as above
+    """A weight of its own, with the width written into the code that uses it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.mix = nn.Parameter(torch.randn(width, width) / width**0.5)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        found: Tensor = numbers.reshape(-1, self.width) @ self.mix
+        return found.relu()
