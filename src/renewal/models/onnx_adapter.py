@@ -31,6 +31,7 @@ from renewal.models.contract import Capabilities, Way, Weights
 from renewal.models.labels import Labels
 from renewal.models.onnx_feed import feed_of, output_of, scores_of
 from renewal.models.onnx_model import OnnxModel
+from renewal.models.onnx_parts import Feed
 from renewal.models.space import Space
 from renewal.models.task import Classes, Scores
 
@@ -143,7 +144,8 @@ class OnnxAdapter:
         estimator : OnnxModel
             The graph.
         features : pyarrow.Table
-            The columns in the order of the signature; see `onnx_feed.feed_of`.
+            The columns in the order of the signature; see `onnx_feed.feed_of`. A graph with
+            a front takes its columns by name, in batches.
 
         Raises
         ------
@@ -154,17 +156,12 @@ class OnnxAdapter:
         model = _model(estimator)
         if features.num_rows == 0:
             return np.empty((0, len(model.classes) or 1))
-        feed = feed_of(model, features)
-        try:
-            (found,) = model.session.run([output_of(model)], feed)
-        except (Fail, InvalidArgument, Unsupported, RuntimeException) as error:
-            raise Invalid(
-                "OnnxAdapter.predict",
-                needs="rows that the graph takes",
-                came=f"{type(error).__name__}: {error}",
-                todo="Compare them with its inputs; its number of rows must be free.",
-            ) from error
-        scores = scores_of(model, found, features.num_rows)
+        if model.columns is None:
+            scores = _scored(model, feed_of(model, features), features.num_rows)
+        else:
+            scores = np.empty((features.num_rows, len(model.classes) or 1))
+            for at, feed in model.columns.batches(features):
+                scores[at] = _scored(model, feed, len(at))
         order = sorted(range(len(model.classes)), key=model.classes.__getitem__)
         return np.ascontiguousarray(scores[:, order]) if order else scores
 
@@ -191,7 +188,12 @@ class OnnxAdapter:
         if is_worth_it:
             header["packed"] = "zstd"
         graph = packed if is_worth_it else model.graph
-        return _MAGIC + json.dumps(header).encode() + b"\n" + graph
+        front = b""
+        if model.front is not None:
+            text = model.front.encode()
+            front = pa.Codec("zstd", compression_level=_LEVEL).compress(text, asbytes=True)
+            header["front"] = [len(front), len(text)]
+        return _MAGIC + json.dumps(header).encode() + b"\n" + front + graph
 
     def load(self, data: bytes, trust: tuple[str, ...] = ()) -> OnnxModel:  # noqa: ARG002  # a graph names no types
         """Return the model in `data`; a graph holds operators and numbers, and no code.
@@ -208,6 +210,10 @@ class OnnxAdapter:
             header = json.loads(line)
             n_bytes, packed = header.pop("n_bytes"), header.pop("packed", None)
             header["classes"] = tuple(header["classes"])
+            if "front" in header:
+                n_packed, n_text = header.pop("front")
+                header["front"] = _unpacked(graph[:n_packed], n_text, "zstd").decode()
+                graph = graph[n_packed:]
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(f"{type(error).__name__}: {error}") from error
         if packed is not None:
@@ -217,9 +223,17 @@ class OnnxAdapter:
         return OnnxModel(graph, **header)
 
     def ready(self, estimator: Any, signature: Signature) -> Any:  # noqa: ARG002  # part of the contract
-        """Return the model with its session open, so that no request waits for it."""
+        """Return the model with its session open, so that no request waits for it.
+
+        Raises
+        ------
+        Missing
+            When its front needs Pillow or tokenizers, and they are not installed.
+        """
         model = _model(estimator)
         output_of(model)
+        if model.columns is not None:
+            model.columns.ready()
         return model
 
     def environment(self) -> dict[str, str]:
@@ -236,8 +250,21 @@ def _model(estimator: Any) -> OnnxModel:
     return estimator if isinstance(estimator, OnnxModel) else OnnxModel.read(estimator)
 
 
+def _scored(model: OnnxModel, feed: Feed, n_rows: int) -> Scores:
+    try:
+        (found,) = model.session.run([output_of(model)], feed)
+    except (Fail, InvalidArgument, Unsupported, RuntimeException) as error:
+        raise Invalid(
+            "OnnxAdapter.predict",
+            needs="rows that the graph takes",
+            came=f"{type(error).__name__}: {error}",
+            todo="Compare them with its inputs; its number of rows must be free.",
+        ) from error
+    return scores_of(model, found, n_rows)
+
+
 def _unpacked(packed: bytes, n_bytes: Any, how: Any) -> bytes:
-    """Return a packed graph; never more bytes than its header promises are written."""
+    """Return packed bytes; never more bytes than its header promises are written."""
     if how != "zstd" or not isinstance(n_bytes, int) or not 0 < n_bytes <= _MOST_BYTES:
         raise _damaged(f"a graph of {n_bytes!r} bytes packed by {how!r}")
     try:

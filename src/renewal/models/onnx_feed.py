@@ -34,13 +34,15 @@ def feed_of(model: OnnxModel, features: pa.Table) -> dict[str, NDArray[Any]]:
     An input that bears the name of a column gets that column, of shape (n_rows, 1), or
     (n_rows,) where the input has one dimension. A single input of another name gets all
     columns side by side, in the order of the signature; a column of tensors gets through as
-    it is, of shape (n_rows, ...).
+    it is, of shape (n_rows, ...). Where the model has a front, that alone decides.
 
     Raises
     ------
     Invalid
         On inputs for which no column is there, or columns of another type.
     """
+    if model.columns is not None:
+        return model.columns.feed(features)
     inputs = model.session.get_inputs()
     names = [each.name for each in inputs]
     if all(name in features.column_names for name in names):
@@ -83,7 +85,7 @@ def scores_of(model: OnnxModel, found: Any, n_rows: int) -> Scores:
     scores = np.ascontiguousarray(found, dtype=np.float64).reshape(n_rows, -1)
     n_scores = len(model.classes) or 1
     if model.is_logits and model.classes:
-        scores = _shares(scores)
+        scores = np.ones_like(scores) if n_scores == 1 else _shares(scores)
     if n_scores == 2 and scores.shape[1] == 1:
         scores = np.column_stack([1.0 - scores, scores])
     if scores.shape != (n_rows, n_scores) or not np.isfinite(scores).all():

@@ -23,6 +23,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 )
 
 from renewal.core.errors import Invalid
+from renewal.models.onnx_front import Front, front_of
 from renewal.models.task import Classes
 
 _WHO = "OnnxModel"
@@ -56,11 +57,15 @@ class OnnxModel:
         turns into probabilities.
     threads : int >= 1, default 1
         Threads of one prediction. With one, sums are made in one order.
+    front : str or None, default None
+        How columns become its inputs, as `renewal.models.onnx_front.Front.to_json` writes it;
+        None: by the names and the order of its inputs (`renewal.models.onnx_feed.feed_of`).
 
     Raises
     ------
     Invalid
-        On bytes that are no graph, weights outside of it, or fewer than one thread.
+        On bytes that are no graph, weights outside of it, fewer than one thread, or a front
+        of another format.
 
     Notes
     -----
@@ -73,6 +78,7 @@ class OnnxModel:
     output: str | None = None
     is_logits: bool = False
     threads: int = 1
+    front: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what could not be served, or would read files of the server."""
@@ -84,6 +90,8 @@ class OnnxModel:
                 came=f"threads={self.threads}, classes={self.classes}",
                 todo="Correct them.",
             )
+        # Read once and at once, so that damage shows before the first request.
+        self.__dict__["_columns"] = None if self.front is None else front_of(self.front)
 
     @classmethod
     def read(
@@ -94,6 +102,7 @@ class OnnxModel:
         output: str | None = None,
         is_logits: bool | None = None,
         threads: int = 1,
+        front: str | None = None,
     ) -> OnnxModel:
         """Return the model of a file, of bytes, or of an `onnx.ModelProto`.
 
@@ -111,6 +120,8 @@ class OnnxModel:
             None: what its metadata says (``renewal.logits``), else False.
         threads : int >= 1, default 1
             Threads of one prediction.
+        front : str or None, default None
+            How columns become its inputs.
 
         Raises
         ------
@@ -127,7 +138,13 @@ class OnnxModel:
             classes = _said_classes(said) or _graph_classes(model)
         if is_logits is None:
             is_logits = said.get(LOGITS_KEY, "").lower() == "true"
-        return cls(graph, tuple(classes), output, is_logits, threads)
+        return cls(graph, tuple(classes), output, is_logits, threads, front)
+
+    @property
+    def columns(self) -> Front | None:
+        """Its front, read; None: it has none."""
+        found: Front | None = self.__dict__["_columns"]
+        return found
 
     @property
     def session(self) -> Any:
@@ -139,11 +156,13 @@ class OnnxModel:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the session out: it belongs to this process."""
-        return {name: value for name, value in self.__dict__.items() if name != "_session"}
+        own = {"_session", "_columns"}
+        return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the fields as they were."""
-        self.__dict__.update(state)
+        """Take the fields as they were; pickles of before had no front."""
+        self.__dict__.update({"front": None} | state)
+        self.__dict__["_columns"] = None if self.front is None else front_of(self.front)
 
     def _opened(self) -> Any:
         options = onnxruntime.SessionOptions()
