@@ -121,3 +121,25 @@ def _pixels(
         plain = plain.resize((size[1], size[0]))
     pixels = np.asarray(plain, np.uint8)
     return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def written(pixels: NDArray[np.uint8]) -> list[bytes]:
+    """Return arrays of pixels as PNG files, from which `decoded` reads the same pixels.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (n_rows, channels, height, width)
+        With 1 or 3 channels.
+
+    Examples
+    --------
+    >>> pixels = np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2)
+    >>> bool((decoded(written(pixels), channels=3, size=None, who="demo") == pixels).all())
+    True
+    """
+    found = []
+    for each in pixels:
+        file = io.BytesIO()
+        Image.fromarray(each[0] if len(each) == 1 else each.transpose(1, 2, 0)).save(file, "PNG")
+        found.append(file.getvalue())
+    return found
