@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST = 8
+MOST = 12
 """Models that are certified at most: each has to score the test rows."""
+
+_TWO = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,8 @@ def order(
     Quality falls along the levels of one chain, while estimates scatter, so those of a family
     are smoothed to fall first (isotonic regression): a level that looks better than a milder
     one only by luck takes neither its place nor its turn. Of what is left, models that another
-    is both as small and as good as go; so do those that seem to break the line by more than a
-    standard error, and those that are no smaller than the parent.
+    is both as small and as good as go; so do those that seem to break the line by more than two
+    standard errors, and those that are no smaller than the parent.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def order(
         Largest loss of gain allowed on them.
     parent_value : float, default infinite
         Of the objective for the parent.
-    most : int, default 8
+    most : int, default 12
         Where there are more, they are thinned evenly, and both ends stay.
 
     Examples
@@ -92,12 +94,12 @@ def order(
     >>> points = [Point(str(at), str(at), "prune", 100 - at, -0.001 * at, 0.002)
     ...           for at in range(1, 20)]
     >>> [each.key for each in order(points, margin=0.01, most=4)]
-    ['1', '5', '8', '12']
+    ['1', '5', '10', '14']
     """
     known = [each for each in _known(points) if each.value < parent_value]
     smooth = _smoothed(known)
     kept = [each for each in known if not _is_dominated(each, known, smooth)]
-    kept = [each for each in kept if smooth[each.key] + each.se >= -margin]
+    kept = [each for each in kept if smooth[each.key] + _TWO * each.se >= -margin]
     kept.sort(key=lambda each: (-smooth[each.key], -each.value, each.key))
     if len(kept) <= most:
         return tuple(kept)

@@ -1,0 +1,1 @@
+"""What compression is worth: simulations, real models beside their peers, compiled forms."""
