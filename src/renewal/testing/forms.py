@@ -130,7 +130,7 @@ def numbers(
     --------
     >>> features, labels = numbers(3)
     >>> features.shape, labels.tolist()
-    ((3, 6), ['yes', 'yes', 'yes'])
+    ((3, 6), ['yes', 'no', 'yes'])
     """
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(n_rows, n_columns))
