@@ -79,7 +79,9 @@ class PruneFeatures:
         return why_not_fewer(form, material)
 
     def levels(
-        self, form: Form, material: Material
+        self,
+        form: Form,
+        material: Material,  # noqa: ARG002  # the contract's
     ) -> tuple[FeatureOptions, ...]:  # the contract's
         """Return shares from all columns but one to a single one."""
         n_columns = len(form.signature.fields)
@@ -153,7 +155,7 @@ def _matrix(features: pa.Table) -> tuple[Numbers, NDArray[np.bool_]]:
     for column in features.columns:
         text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         if text:
-            column = (
+            column = (  # noqa: PLW2901  # the same column, in codes
                 pc.dictionary_encode(column).combine_chunks().indices
             )  # the same column, in codes
         numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False).copy()

@@ -95,7 +95,7 @@ class PruneL1:
         reason = why_not_fewer(form, material) if _is_one_to_one(form) else None
         return reason or _why_no_fit(material)
 
-    def levels(self, form: Form, material: Material) -> tuple[L1Options, ...]:  # the contract's
+    def levels(self, form: Form, material: Material) -> tuple[L1Options, ...]:  # noqa: ARG002  # the contract's
         """Return strengths of equal ratios."""
         found = np.geomspace(*_STRENGTHS, _N_LEVELS)
         return tuple(L1Options(float(f"{each:.3g}")) for each in found)

@@ -63,7 +63,7 @@ class PrunePath:
     knob: ClassVar[str | None] = "alpha"
     learns: ClassVar[bool] = False
 
-    def why_not(self, form: Form, material: Material) -> str | None:  # the contract's
+    def why_not(self, form: Form, material: Material) -> str | None:  # noqa: ARG002  # the contract's
         """Return that it is no tree and no forest, or that nothing is left to cut."""
         trees = trees_of(form)
         if trees is None:
@@ -74,7 +74,7 @@ class PrunePath:
             return "the impurities of its nodes were left out (prune.forest with slim)"
         return None
 
-    def levels(self, form: Form, material: Material) -> tuple[PathOptions, ...]:  # the contract's
+    def levels(self, form: Form, material: Material) -> tuple[PathOptions, ...]:  # noqa: ARG002  # the contract's
         """Return alphas at which the steps of the path that are left fall by a constant factor."""
         found = np.array([])
         trees = trees_of(form) or []
@@ -96,7 +96,7 @@ class PrunePath:
         options: PathOptions,
         material: Material,
         *,
-        seed: int,  # nothing is drawn
+        seed: int,  # noqa: ARG002  # the contract's
     ) -> Form:
         """Return the form with its trees cut at ``options.alpha``."""
         reason = self.why_not(form, material)
