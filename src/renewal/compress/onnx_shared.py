@@ -21,8 +21,9 @@ from renewal.models.onnx_feed import output_of
 from renewal.models.onnx_model import OnnxModel
 
 _FRACTIONS = (0.75, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05, 0.0)
-_MANY_LAYERS = 40
-_RANK_ROWS = 256
+# Rows that are run in all to rank layers: fewer of them for each where there are many layers.
+_RANK_FORWARDS = 2048
+_MOST_RANK_ROWS = 256
 _FEWEST_RANK_ROWS = 32
 _CHECK_ROWS = 64
 _FLAGS = ("avx512_vnni", "avx_vnni", "avxvnni", "amx_int8")
@@ -112,7 +113,7 @@ def kept_layers(
     count = n_kept(keep, len(layers))
     if count == 0:
         return []
-    n_rows = _RANK_ROWS * _MANY_LAYERS // max(len(layers), _MANY_LAYERS)
+    n_rows = min(int(material.effort * _RANK_FORWARDS) // len(layers), _MOST_RANK_ROWS)
     features = few_features(form, material, max(n_rows, _FEWEST_RANK_ROWS))
     if features.num_rows == 0:
         raise Invalid(
@@ -141,6 +142,7 @@ def rebuilt(form: Form, proto: Proto, material: Material, *, who: str) -> Form:
     Invalid
         When ONNX Runtime does not run the graph, or its scores are none.
     """
+    _strip(proto)
     graph: bytes = proto.SerializeToString(deterministic=True)
     model: OnnxModel = replace(form.estimator, graph=graph)
     made = replace(form, estimator=model)
@@ -155,6 +157,21 @@ def rebuilt(form: Form, proto: Proto, material: Material, *, who: str) -> Form:
             todo="Keep more layers, or leave this step out.",
         )
     return made
+
+
+def _strip(proto: Proto) -> None:
+    """Remove what no prediction reads: notes of exporters and quantizers, inferred shapes.
+
+    A tenth of a small network in bytes.
+    """
+    said = [each for each in proto.metadata_props if not each.key.startswith("onnx.")]
+    said = [type(each).FromString(each.SerializeToString()) for each in said]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(said)
+    del proto.graph.value_info[:]
+    for each in (*proto.graph.node, *proto.graph.initializer):
+        each.doc_string = ""
+        del each.metadata_props[:]
 
 
 def on_x86() -> bool:
