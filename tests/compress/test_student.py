@@ -16,7 +16,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from renewal.compress.chain import parse_chain
 from renewal.compress.form import Form
 from renewal.compress.material import Material
-from renewal.compress.student import DistilStudent, StudentOptions
+from renewal.compress.student import DistilStudent, StudentOptions, student_of
 from renewal.core.errors import Invalid, Missing
 from renewal.core.plugin import plugin_names
 from renewal.core.spec import Field, Signature
@@ -216,12 +216,16 @@ def test_sentences_are_read_by_their_words(forest: Form) -> None:
     form = replace(forest, signature=Signature((Field("text", "string"),)))
     material = _material(form, features, labels)
     material.teacher_scores = np.tile([[0.9, 0.1], [0.1, 0.9]], (100, 1))
-    levels = TECHNIQUE.levels(form, material)
-    assert {each.student for each in levels} == {"text_linear"}
-    assert _hits(TECHNIQUE.apply(form, levels[-1], material, seed=0), features, labels) == 1.0
-    told = TECHNIQUE.levels(forest, _material(forest, NUMBERS, LATE))
-    assert {each.student for each in told} == {"boosting"}
-    assert [each.size for each in told] == sorted((each.size for each in told), reverse=True)
+    assert student_of(StudentOptions(), form, material) == "text_linear"
+    small = TECHNIQUE.apply(form, StudentOptions(size=0.02), material, seed=0)
+    assert _hits(small, features, labels) == 1.0
+    assert student_of(StudentOptions(), forest, _material(forest, NUMBERS, LATE)) == "boosting"
+
+
+def test_levels_go_from_large_to_small(forest: Form) -> None:
+    sizes = [each.size for each in TECHNIQUE.levels(forest, _material(forest, NUMBERS, LATE))]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == len(sizes) >= 4
 
 
 # ------------------------------------------------------------------ bad input

@@ -52,6 +52,7 @@ _MOST_CLASSES = 8
 # A column of texts of which more than this share is distinct holds sentences, not categories.
 _SHARE_OF_SENTENCES = 0.5
 _LOOKED_AT = 2000
+_FEW_WORDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ class DistilStudent:
     Notes
     -----
     The teacher is the parent, whatever the steps before this one have done to the form: it
-    knows more. Costs one prediction of the parent for each row, and the fit of the student
+    knows more. What is learned are its own scores: the form puts a correction of them on
+    again. Costs one prediction of the parent for each row, and the fit of the student
     on about two rows for one.
 
     Examples
@@ -134,11 +136,9 @@ class DistilStudent:
             return "the classes of the model are not sorted, and those of a student would be"
         return None
 
-    def levels(self, form: Form, material: Material) -> tuple[StudentOptions, ...]:
+    def levels(self, form: Form, material: Material) -> tuple[StudentOptions, ...]:  # noqa: ARG002  # every form has the same
         """Return sizes from 1 to 0.02."""
-        few = material.train.features.slice(0, _LOOKED_AT)
-        student = _student(StudentOptions(), form.signature, few)
-        return tuple(StudentOptions(student=student, size=size) for size in _SIZES)
+        return tuple(StudentOptions(size=size) for size in _SIZES)
 
     def apply(self, form: Form, options: StudentOptions, material: Material, *, seed: int) -> Form:
         """Return the student as a form of its own adapter.
@@ -160,7 +160,7 @@ class DistilStudent:
             )
         lesson = _lesson(form, options, material, seed)
         form = _without_empty(form, lesson.features)
-        make = _maker(_student(options, form.signature, lesson.features))
+        make = _maker(student_of(options, form, material))
         recipe = make(form.signature, form.classes, options.size)
         adapter = adapter_for(recipe, who=_WHO)
         features = lesson.features.select(list(form.signature.names))
@@ -173,8 +173,7 @@ class DistilStudent:
                 came=f"{classes}",
                 todo="Let the function return a classifier for classes, a regressor for numbers.",
             )
-        # What the teacher says is corrected already: the student has learned the correction.
-        return replace(form, adapter=adapter.name, estimator=fitted, score_map=None)
+        return replace(form, adapter=adapter.name, estimator=fitted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,18 +236,28 @@ def _labelled(
             todo="Update the model first.",
         )
     features = material.train.features.take(pa.array(at))
-    return columns, features, material.teacher_scores[at], labels
+    corrected = material.parent.score_map is not None
+    said = _said(material.parent, features) if corrected else material.teacher_scores[at]
+    return columns, features, said, labels
 
 
 def _unlabelled(
     options: StudentOptions, material: Material, seed: int
 ) -> tuple[pa.Table | None, Scores]:
     if material.unlabelled is None:
-        return None, material.unlabelled_scores
+        return None, np.empty((0, 0))
     n_all = material.unlabelled.num_rows
     n_rows = min(options.max_rows, math.ceil(material.effort * n_all))
     at = np.sort(np.random.default_rng(seed).permutation(n_all)[:n_rows])
-    return material.unlabelled.take(pa.array(at)), material.unlabelled_scores[at]
+    features = material.unlabelled.take(pa.array(at))
+    corrected = material.parent.score_map is not None
+    said = _said(material.parent, features) if corrected else material.unlabelled_scores[at]
+    return features, said
+
+
+def _said(parent: Form, features: pa.Table) -> Scores:
+    """Return what the parent itself says, before its correction."""
+    return replace(parent, score_map=None).predict(features)
 
 
 def _shares(said: Scores, known: NDArray[np.intp], truth: float) -> Scores:
@@ -294,13 +303,15 @@ def _without_empty(form: Form, features: pa.Table) -> Form:
     return replace(form, signature=Signature(fields)) if fields else form
 
 
-def _student(options: StudentOptions, signature: Signature, features: pa.Table) -> str:
+def student_of(options: StudentOptions, form: Form, material: Material) -> str:
+    """Return the name of the student that `options` mean for a form."""
     if options.student != _AUTO:
         return options.student
-    few = features.slice(0, _LOOKED_AT)
-    texts = [few[each.name] for each in signature.fields if each.kind == "string"]
+    few = material.train.features.slice(0, _LOOKED_AT)
+    texts = [few[each.name] for each in form.signature.fields if each.kind == "string"]
     has_sentences = any(
-        pc.count_distinct(each).as_py() > max(1, _SHARE_OF_SENTENCES * len(each)) for each in texts
+        pc.count_distinct(each).as_py() > max(_FEW_WORDS, _SHARE_OF_SENTENCES * len(each))
+        for each in texts
     )
     return "text_linear" if has_sentences else "boosting"
 
