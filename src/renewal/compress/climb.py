@@ -81,7 +81,7 @@ def climb(n_levels: int, look: Callable[[int], Look | None], *, n_bolder: int = 
         if found is None:
             return
         low, high = (middle, high) if found == "safe" else (low, middle)
-    for level in _milder(low):
+    for level in _milder(low) if n_levels else ():
         if at(level) is None:
             return
     for level in range(low + 1, min(low + 1 + n_bolder, n_levels)):
