@@ -33,6 +33,7 @@ _FORMAT = 1
 # Rows that go through a graph at once: images unfold to many numbers.
 _BATCH = 512
 _WRONG_TYPE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
+_MALFORMED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
 
 _KINDS: dict[str, Any] = {
@@ -138,7 +139,7 @@ def front_of(text: str) -> Front:
         said = json.loads(text)
         parts = tuple(_part(each) for each in said["parts"])
         _demand_sound(said["format"], parts)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except _MALFORMED as error:
         raise Invalid(
             "OnnxModel",
             needs=f"a front of the format {_FORMAT}, as Renewal writes it",

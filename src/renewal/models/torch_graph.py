@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ OUTPUT = "scores"
 
 # What the exporters tell on the way: it concerns their authors.
 _LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
+# Numbers of a weight from which a copy of it is more than the node that spares it.
+_WORTH_TURNING = 64
 _OPERATOR = re.compile(r"(?:aten|prims|prim|torchvision)(?:::|\.)\w+")
 
 
@@ -150,18 +153,30 @@ def _whole_program(module: nn.Module, examples: Sequence[Example]) -> Any:
 
 def _one_call(module: nn.Module, examples: Sequence[Example]) -> Any:
     file = io.BytesIO()
-    torch.onnx.export(
-        module,
-        tuple(each.tensor for each in examples),
-        file,
-        dynamo=False,
-        dynamic_axes={each.name: dict(each.free) for each in examples} | {OUTPUT: {0: "rows"}},
-        input_names=[each.name for each in examples],
-        output_names=[OUTPUT],
-        opset_version=OPSET,
-        verbose=False,
-    )
+    # It turns its log on, whatever it was told, and on failure writes the whole graph to the
+    # terminal; the first thing that it does then is to call the module.
+    hook = module.register_forward_pre_hook(lambda *_: _turn_log_off())
+    try:
+        torch.onnx.export(
+            module,
+            tuple(each.tensor for each in examples),
+            file,
+            dynamo=False,
+            dynamic_axes={each.name: dict(each.free) for each in examples} | {OUTPUT: {0: "rows"}},
+            input_names=[each.name for each in examples],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    finally:
+        hook.remove()
     return onnx.load_model_from_string(file.getvalue())
+
+
+def _turn_log_off() -> None:
+    turn = getattr(torch._C, "_jit_set_onnx_log_enabled", None)  # noqa: SLF001  # it has no other switch
+    if turn is not None:
+        turn(False)
 
 
 def _tried(
@@ -202,7 +217,12 @@ def _quietly() -> Iterator[None]:
     for each in loggers:
         each.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        # On failure they print half a program.
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -218,6 +238,7 @@ def _small(model: Any) -> bytes:
     """
     del model.metadata_props[:]
     model.graph.doc_string = model.doc_string = ""
+    del model.graph.metadata_props[:]
     del model.graph.value_info[:]
     for each in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         each.doc_string = ""
@@ -232,28 +253,51 @@ def _small(model: Any) -> bytes:
 
 def _nodes(graph: Any) -> Iterator[Any]:
     for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
+        yield from _and_inner(node)
+
+
+def _and_inner(node: Any) -> Iterator[Any]:
+    yield node
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _nodes(inner)
 
 
 def _merge_equal(graph: Any) -> None:
-    """Keep one of the initializers that are equal: tied weights are written once."""
+    """Keep one of the initializers that are equal: tied weights are written once.
+
+    An exporter turns a weight over beforehand where an operator wants it so; a tied one is then
+    there both ways. Such a one is turned over by the graph, which costs nothing: the runtime
+    does it once, when it opens its session.
+    """
     first: dict[tuple[Any, ...], str] = {}
     renamed: dict[str, str] = {}
-    kept = []
+    kept, turned = [], []
     for each in graph.initializer:
         data = onnx.numpy_helper.to_array(each)
-        key = (each.data_type, tuple(each.dims), hashlib.sha256(data.tobytes()).digest())
+        key, other = _key(each, data), _key(each, data.T)
         if key in first:
             renamed[each.name] = first[key]
+        elif data.ndim == 2 and data.size >= _WORTH_TURNING and other in first:
+            inputs, name = [first[other]], f"turn_{each.name}"
+            turned.append(
+                onnx.helper.make_node("Transpose", inputs, [each.name], name, perm=[1, 0])
+            )
+            first[key] = each.name
         else:
             first[key] = each.name
             kept.append(each)
-    if not renamed:
+    if len(kept) == len(graph.initializer):
         return
+    # Copies: what is taken out of a message is gone.
+    nodes = [copy.deepcopy(each) for each in (*turned, *graph.node)]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    for node in _nodes(graph):
+    for node in (each for top in nodes for each in _and_inner(top)):
         node.input[:] = [renamed.get(name, name) for name in node.input]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _key(tensor: Any, data: Any) -> tuple[Any, ...]:
+    return tensor.data_type, data.shape, hashlib.sha256(data.tobytes()).digest()
