@@ -41,4 +41,4 @@ def test_figures_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     truth.tell(500, found)
     lines = capsys.readouterr().out.splitlines()
     figures = [each for each in lines if each.startswith("FIGURE compress.truth_500_")]
-    assert len(figures) == 5
+    assert len(figures) == 7
