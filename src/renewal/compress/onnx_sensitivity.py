@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from renewal.core.errors import Invalid
 from renewal.models.onnx_feed import feed_of, output_of, scores_of
 from renewal.models.onnx_model import OnnxModel
 from renewal.models.task import Scores
+
+Feed = dict[str, NDArray[Any]]
 
 _FLAG = "renewal_quantized_"
 # Rows of one forward: activations of all layers of many rows could fill the memory.
@@ -60,20 +62,32 @@ def most_sensitive(
     each layer. It measures rounding, not the kernels; the search scores the real graph.
     """
     probe = replace(model, graph=_probe(proto, layers, activations=activations))
-    base = _scores(probe, features, {})
+    feeds = list(feeds_of(model, features))
+    base = _scores(probe, feeds, {})
     moved = []
     for at, layer in enumerate(layers):
         given = {**_rounded(proto, layer), **_switch(probe, at)}
-        moved.append(_distance(probe, base, features, given) / layer.n_weights)
+        moved.append(_distance(probe, base, feeds, given) / layer.n_weights)
     order = sorted(range(len(layers)), key=lambda at: (-moved[at], at))
     return [layers[at] for at in order]
 
 
+def feeds_of(model: OnnxModel, features: pa.Table) -> Iterator[tuple[Feed, int]]:
+    """Return what goes into a graph, a few rows at a time, and how many rows that are."""
+    if model.columns is not None:
+        for at, feed in model.columns.batches(features):
+            yield feed, len(at)
+        return
+    for start in range(0, features.num_rows, _BATCH_ROWS):
+        rows = features.slice(start, _BATCH_ROWS)
+        yield feed_of(model, rows), rows.num_rows
+
+
 def _distance(
-    probe: OnnxModel, base: Scores, features: pa.Table, given: Mapping[str, NDArray[Any]]
+    probe: OnnxModel, base: Scores, feeds: Sequence[tuple[Feed, int]], given: Feed
 ) -> float:
     try:
-        scores = _scores(probe, features, given)
+        scores = _scores(probe, feeds, given)
     except Invalid:
         # It answers no scores any more: nothing is more sensitive.
         return float("inf")
@@ -83,17 +97,16 @@ def _distance(
     return float(np.mean(np.sum(base * ratio, axis=1)))
 
 
-def _scores(model: OnnxModel, features: pa.Table, given: Mapping[str, NDArray[Any]]) -> Scores:
+def _scores(model: OnnxModel, feeds: Sequence[tuple[Feed, int]], given: Feed) -> Scores:
     output = output_of(model)
     found = []
-    for start in range(0, features.num_rows, _BATCH_ROWS):
-        rows = features.slice(start, _BATCH_ROWS)
-        (answer,) = model.session.run([output], {**feed_of(model, rows), **given})
-        found.append(scores_of(model, answer, rows.num_rows))
+    for feed, n_rows in feeds:
+        (answer,) = model.session.run([output], {**feed, **given})
+        found.append(scores_of(model, answer, n_rows))
     return np.concatenate(found)
 
 
-def _rounded(proto: Proto, layer: Layer) -> dict[str, NDArray[Any]]:
+def _rounded(proto: Proto, layer: Layer) -> Feed:
     tensors = {each.name: each for each in proto.graph.initializer}
     given = {}
     for name, axis in zip(layer.weights, layer.axes, strict=True):
@@ -102,7 +115,7 @@ def _rounded(proto: Proto, layer: Layer) -> dict[str, NDArray[Any]]:
     return given
 
 
-def _switch(probe: OnnxModel, at: int) -> dict[str, NDArray[Any]]:
+def _switch(probe: OnnxModel, at: int) -> Feed:
     name = f"{_FLAG}{at}"
     known = {each.name for each in probe.session.get_overridable_initializers()}
     return {name: np.array(True)} if name in known else {}

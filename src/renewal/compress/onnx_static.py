@@ -25,6 +25,7 @@ from renewal.compress.contract import Family
 from renewal.compress.form import Form
 from renewal.compress.material import Material
 from renewal.compress.onnx_layers import Layer, Proto, layers_of, parsed, untie
+from renewal.compress.onnx_sensitivity import feeds_of
 from renewal.compress.onnx_shared import (
     demand_share,
     few_features,
@@ -37,7 +38,6 @@ from renewal.compress.onnx_shared import (
     why_not_layers,
 )
 from renewal.core.errors import Invalid
-from renewal.models.onnx_feed import feed_of
 from renewal.models.onnx_model import OnnxModel
 
 _WHO = "quantize.static"
@@ -61,7 +61,6 @@ _METHODS = {
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
-_BATCH_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -171,16 +170,13 @@ class _Feeds(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships 
     """Training rows, as predictions are fed."""
 
     def __init__(self, model: OnnxModel, features: pa.Table) -> None:
-        self._feeds: Iterator[dict[str, Any]] = iter(
-            [
-                feed_of(model, features.slice(start, _BATCH_ROWS))
-                for start in range(0, features.num_rows, _BATCH_ROWS)
-            ]
-        )
+        self._feeds: Iterator[Any] = feeds_of(model, features)
 
     def get_next(self) -> dict[str, Any] | None:
         """Return the next few rows; None behind the last."""
-        return next(self._feeds, None)
+        feed, _n_rows = next(self._feeds, (None, 0))
+        found: dict[str, Any] | None = feed
+        return found
 
 
 def _folded(plain: Proto) -> Proto:
