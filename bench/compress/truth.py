@@ -33,10 +33,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figure import figure
-from renewal.compress.bound import Apart, flip_spread
 from renewal.compress.certify import Bounds, Contender, Evidence, certify
 from renewal.compress.climb import climb, look_of
 from renewal.compress.front import Point, order
+from renewal.stats.apart import Apart, flip_spread
 from renewal.stats.discordant import Discordant
 
 TAU = 0.01

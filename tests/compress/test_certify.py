@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from renewal.compress.bound import Apart, flip_spread
 from renewal.compress.certify import Bounds, Contender, Evidence, certify
 from renewal.core.errors import Invalid
+from renewal.stats.apart import Apart, flip_spread
 from renewal.stats.discordant import Discordant
 from renewal.stats.paired import paired_mean
 

@@ -12,10 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Protocol
-
-from scipy import special
+from statistics import NormalDist
+from typing import Literal, Protocol
 
 from renewal.core.errors import Invalid
 from renewal.stats.checked import check_share
@@ -24,14 +22,11 @@ LEAST_ROWS = 30
 """Below this many independent rows or blocks nothing is certified, as in the gate."""
 
 ALL_ROWS = "all rows"
+_NORMAL = NormalDist()
 
 
-class Status(StrEnum):
-    """What a search may claim."""
-
-    CERTIFIED = "certified"
-    UNCERTIFIED = "uncertified"
-    INFEASIBLE = "infeasible"
+Status = Literal["certified", "uncertified", "infeasible"]
+"""What a search may claim."""
 
 
 class Bounds(Protocol):
@@ -183,20 +178,20 @@ class Certified:
 
     Parameters
     ----------
-    status : Status
-        CERTIFIED: `chosen` holds the line. UNCERTIFIED: `best` seems to hold it, and
-        `rows_missing` more rows would show it. INFEASIBLE: nothing seems to; `best` comes
+    status : {"certified", "uncertified", "infeasible"}
+        certified: `chosen` holds the line. uncertified: `best` seems to hold it, and
+        `rows_missing` more rows would show it. infeasible: nothing seems to; `best` comes
         nearest.
     margin, alpha : float
         What was asked.
     tested : tuple of Judged
         Every model of the front, in the order of the tests.
     chosen : str or None
-        Key of the best certified model by the objective; None unless CERTIFIED.
+        Key of the best certified model by the objective; None unless certified.
     best : str or None
         Key of the certified, or else the nearest one; None where there was no model.
     rows_missing : int or None
-        Of `best`, where UNCERTIFIED.
+        Of `best`, where uncertified.
     reason : str
         In one sentence.
     """
@@ -256,7 +251,7 @@ def certify(
     ...     return Contender(key, key, value, evidence)
     >>> two = [flips("int8", 4, 3, 2000, 250.0), flips("pruned", 30, 14, 2000, 120.0)]
     >>> found = certify(two, margin=0.01)
-    >>> str(found.status), found.chosen, [each.certified for each in found.tested]
+    >>> found.status, found.chosen, [each.certified for each in found.tested]
     ('certified', 'int8', [True, False])
     >>> certify(two[1:], margin=0.01).rows_missing
     13394
@@ -275,7 +270,7 @@ def certify(
         )
         best = contenders[0].key if contenders else None
         reason = f"The line lies {-margin:.4g} beyond the parent's own value."
-        return Certified(Status.INFEASIBLE, margin, alpha, tested, None, best, None, reason)
+        return Certified("infeasible", margin, alpha, tested, None, best, None, reason)
     tested = _in_sequence(contenders, margin, alpha, least_rows)
     return _result(tested, margin, alpha)
 
@@ -319,10 +314,10 @@ def _missing(evidence: Evidence, line: float, alpha: float, least_rows: int) -> 
     needed = float(least_rows)
     if p_value > alpha and evidence.n >= 2:
         # The score grows with the root of the rows.
-        score = -float(special.ndtri(min(p_value, 1.0)))
-        if not score > 0.0:
+        if not p_value < 0.5:
             return None
-        needed = max(needed, evidence.n * (-float(special.ndtri(alpha)) / score) ** 2)
+        ratio = _NORMAL.inv_cdf(alpha) / _NORMAL.inv_cdf(p_value)
+        needed = max(needed, evidence.n * ratio**2)
     return max(math.ceil(needed) - evidence.n, 1)
 
 
@@ -333,7 +328,7 @@ def _result(tested: tuple[Judged, ...], margin: float, alpha: float) -> Certifie
         claim = best.claims[0]
         sure = f"loses at most {-claim.lower:.4g}" if claim.lower < 0.0 else "is no worse"
         reason = f"{best.label} {sure}, at {100.0 * (1.0 - alpha):g}% confidence."
-        return Certified(Status.CERTIFIED, margin, alpha, tested, best.key, best.key, None, reason)
+        return Certified("certified", margin, alpha, tested, best.key, best.key, None, reason)
     allowed = [each for each in tested if each.claims]
     hopeful = [each for each in allowed if each.rows_missing is not None]
     if hopeful:
@@ -344,7 +339,7 @@ def _result(tested: tuple[Judged, ...], margin: float, alpha: float) -> Certifie
             reason = (
                 f"A safer model failed before {best.label}: test it alone on {rows:,} new rows."
             )
-        return Certified(Status.UNCERTIFIED, margin, alpha, tested, None, best.key, rows, reason)
+        return Certified("uncertified", margin, alpha, tested, None, best.key, rows, reason)
     if allowed:
         best = max(allowed, key=_room)
         reason = f"No model holds the line by its estimate; {best.label} comes nearest."
@@ -353,8 +348,8 @@ def _result(tested: tuple[Judged, ...], margin: float, alpha: float) -> Certifie
         reason = f"Every model exceeds a limit: {best.label} has {'; '.join(best.over)}."
     else:
         reason = "There is no compressed model to test."
-        return Certified(Status.INFEASIBLE, margin, alpha, tested, None, None, None, reason)
-    return Certified(Status.INFEASIBLE, margin, alpha, tested, None, best.key, None, reason)
+        return Certified("infeasible", margin, alpha, tested, None, None, None, reason)
+    return Certified("infeasible", margin, alpha, tested, None, best.key, None, reason)
 
 
 def _room(each: Judged) -> float:

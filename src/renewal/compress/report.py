@@ -206,8 +206,7 @@ def to_text(report: CompressionReport) -> str:
     Examples
     --------
     >>> goal = Goal(tau=-0.01, metric="accuracy")
-    >>> from renewal.compress.certify import Status
-    >>> none = Certified(Status.INFEASIBLE, 0.01, 0.05, (), None, None, None, "Nothing to test.")
+    >>> none = Certified("infeasible", 0.01, 0.05, (), None, None, None, "Nothing to test.")
     >>> side = Side("parent", Size(4000, 900, 900, 10.0, None))
     >>> print(to_text(report_of(none, goal, parent=side, model=None)))
     INFEASIBLE: Nothing to test.

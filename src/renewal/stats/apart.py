@@ -73,7 +73,7 @@ class Apart:
     Notes
     -----
     For independent rows and one look. For right and wrong rows `flip_spread` adds half a row
-    to each kind of flip, and the one-sided error at 5% stays between 0.1% and 5.2% for 50 to
+    to each kind of flip, and the one-sided error at 5% is at most 5.2% for 50 to
     2,000 test rows, 50 to 10,000 others, margins from 0.2 to 5 points and every share of
     flips (`bench/compress/truth.py`); without the halves it reaches 80%, since rows without a
     flip would tell of no spread at all.

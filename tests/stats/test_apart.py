@@ -11,8 +11,8 @@ import math
 import numpy as np
 import pytest
 
-from renewal.compress.bound import Apart, Spread, flip_spread, gain_spread
 from renewal.core.errors import Invalid
+from renewal.stats.apart import Apart, Spread, flip_spread, gain_spread
 
 
 @pytest.mark.parametrize(
