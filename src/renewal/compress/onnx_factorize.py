@@ -17,11 +17,15 @@ from renewal.compress.onnx_ranks import Part, chosen_ranks, parts_of, weight_of
 from renewal.compress.onnx_shared import rebuilt
 from renewal.compress.onnx_units import shifted
 from renewal.core.errors import Invalid
+from renewal.models.task import Scores
 
 _WHO = "factorize.graph"
 _KEEPS = (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
 _TINY = 1e-12
 _BROKEN = 1e9
+# Rows that are scored in all to tell layers apart: fewer for each where there are many.
+_FORWARDS = 3072
+_FEWEST_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class GraphFactorOptions:
     keep : float in (0, 1), default 0.5
         Share of the weights of all layers that can be factorized, which is left in all.
     rows : int >= 1, default 256
-        Training rows on which inputs of layers, and the sensitivity of scores, are looked at.
+        Training rows on which inputs of layers are looked at, and, as far as there are not
+        too many layers for it, the scores.
     """
 
     keep: float = 0.5
@@ -121,7 +126,10 @@ class FactorizeGraph:
         features = rows_for(form, material, options.rows)
         graph = Matrices(form.estimator, who=_WHO)
         parts = parts_of(graph, features)
-        losses = [_losses(form, graph, each, features) for each in parts]
+        n_scored = int(_FORWARDS * material.effort) // sum(len(each.probes) for each in parts)
+        scored = rows_for(form, material, min(options.rows, max(_FEWEST_ROWS, n_scored)))
+        said = form.predict(scored)
+        losses = [_losses(form, graph, each, scored, said) for each in parts]
         ranks = chosen_ranks(parts, losses, options.keep)
         made: dict[str, list[Any]] = {}
         for each, rank in zip(parts, ranks, strict=True):
@@ -131,14 +139,14 @@ class FactorizeGraph:
         return rebuilt(form, graph.written(), material, who=_WHO)
 
 
-def _losses(form: Form, graph: Matrices, part: Part, features: pa.Table) -> Array:
+def _losses(form: Form, graph: Matrices, part: Part, features: pa.Table, said: Scores) -> Array:
     """Return what each rank of a layer costs: lost energy, at the price that scores show."""
     lost = np.array([part.lost(int(rank)) for rank in part.ranks])
     if not features.num_rows or part.energy <= 0.0:
         return lost / max(part.energy, _TINY)
     prices = []
     for rank in part.probes:
-        moved = _moved(form, _altered(form, graph, part, rank), features)
+        moved = _moved(_altered(form, graph, part, rank), features, said)
         prices.append(max(moved, _TINY) / max(part.lost(rank), _TINY * part.energy))
     # Scores move by little at first, and then by more than the energy says.
     costs = lost * np.interp(part.ranks, part.probes, prices)
@@ -162,14 +170,13 @@ def _mean_kept(graph: Matrices, part: Part, error: Array) -> dict[str, list[Any]
     return {} if part.mean is None else shifted(graph, part.use, part.mean @ error)
 
 
-def _moved(form: Form, altered: Form, features: pa.Table) -> float:
-    said = form.predict(features)
+def _moved(altered: Form, features: pa.Table, said: Scores) -> float:
     try:
         scores = altered.predict(features)
     except Invalid:
         # It answers no scores any more: nothing is more sensitive.
         return _BROKEN
-    if not form.classes:
+    if not altered.classes:
         return float(np.mean((scores - said) ** 2))
     ratio = np.log(np.maximum(said, _TINY)) - np.log(np.maximum(scores, _TINY))
     return float(np.mean(np.sum(said * ratio, axis=1)))
