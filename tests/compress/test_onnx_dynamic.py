@@ -113,12 +113,15 @@ def test_a_recurrent_layer_is_quantized() -> None:
     parts = [graph.weights(1, 64, 8), graph.weights(1, 64, 16), graph.weights(1, 128)]
     hidden = graph.node("LSTM", turned, *parts, hidden_size=16)
     mean = graph.node("ReduceMean", hidden, axes=[0, 1], keepdims=0)
-    form = graph.form(
-        graph.node("MatMul", mean, graph.weights(16, 3)), shape=(5, 8), classes=CLASSES
-    )
-    found = DYNAMIC.apply(form, DynamicOptions(), material_of(form, 20), seed=0)
-    assert "DynamicQuantizeLSTM" in ops(found)
+    made = graph.node("MatMul", graph.node("MatMul", mean, graph.weights(16, 32)), "last")
+    graph.weights(32, 3, name="last")
+    form = graph.form(made, shape=(5, 8), classes=CLASSES)
+    material = material_of(form, 20)
+    found = DYNAMIC.apply(form, DynamicOptions(), material, seed=0)
+    assert {"DynamicQuantizeLSTM", "MatMulInteger"} <= set(ops(found))
     assert far(form, found) < 0.05
+    half = DYNAMIC.apply(form, DynamicOptions(keep=0.5), material, seed=0)
+    assert sum(op in {"DynamicQuantizeLSTM", "MatMulInteger"} for op in ops(half)) == 1
 
 
 def test_a_scaled_product_stays_as_it_is() -> None:

@@ -12,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from renewal.compress.form import Form
+from renewal.compress.onnx_dynamic import DynamicOptions, QuantizeDynamic
 from renewal.compress.onnx_half import HalfOptions, QuantizeHalf
 from renewal.core.errors import Invalid
 from renewal.testing.onnx_forms import (
@@ -119,3 +120,14 @@ def test_tied_weights_stay_one_tensor() -> None:
     )
     found = HALF.apply(form, HalfOptions(), material_of(form, 0), seed=0)
     assert stored(found) == [onnx.TensorProto.FLOAT16] * 2
+
+
+def test_what_another_step_kept_in_float32_is_halved() -> None:
+    """Breaks when a chain of two steps on one graph loses what the first one did."""
+    form = mlp_form(depth=4)
+    material = material_of(form, 40)
+    first = QuantizeDynamic().apply(form, DynamicOptions(keep=0.34), material, seed=0)
+    second = HALF.apply(first, HalfOptions(), material, seed=0)
+    assert len(second.estimator.graph) < 0.75 * len(first.estimator.graph)
+    scores, others = (each.predict(material.train.features) for each in (first, second))
+    assert np.abs(scores - others).max() < 0.02

@@ -189,3 +189,13 @@ def test_weights_that_a_subgraph_reads_too_stay_for_it() -> None:
     found = STATIC.apply(form, StaticOptions(), material_of(form, 40), seed=0)
     assert "If" in ops(found)
     assert far(form, found) < 0.2
+
+
+def test_a_graph_of_bytes_has_no_layer_left() -> None:
+    """Breaks when folding constants turns the bytes of an earlier step into float32 again."""
+    form = mlp_form()
+    material = material_of(form, 30)
+    made = STATIC.apply(form, StaticOptions(), material, seed=0)
+    reason = STATIC.why_not(made, material)
+    assert reason is not None
+    assert "no layer to quantize" in reason

@@ -22,6 +22,9 @@ MIN_WEIGHTS = 256
 # QuantizeLinear and DequantizeLinear have an axis from here on.
 _MIN_OPSET = 13
 _MIN_IR = 4
+_STANDARD = ("", "ai.onnx")
+# The standard's own Attention holds no weights.
+_OWN = ("com.microsoft",)
 _RECURRENT = ("LSTM", "GRU")
 
 
@@ -237,7 +240,9 @@ def replace_initializers(
 
 
 def _places(node: Proto) -> tuple[int, ...]:
-    """Return the inputs that hold weights."""
+    """Return the inputs that hold weights; none of an operator that only shares a name."""
+    if node.domain not in (_OWN if node.op_type == "Attention" else _STANDARD):
+        return ()
     if node.op_type in _RECURRENT:
         return (1, 2)
     return (0,) if node.op_type == "Gather" else (1,)

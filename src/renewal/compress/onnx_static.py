@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -208,7 +208,10 @@ def _quantized(proto: Proto, layers: list[Layer], feeds: _Feeds, options: Static
     has_conv = any(nodes[name].op_type.startswith("Conv") for name in chosen)
     ops = [*_OPS, *_CLIPS, *(_BETWEEN if has_conv else ())]
     is_arm = not on_x86()
-    with TemporaryDirectory(prefix="renewal-") as folder, quiet(), redirect_stdout(StringIO()):
+    # Histograms are printed about; there is one standard output for all threads, so it is
+    # taken away only where it must be.
+    silence = nullcontext() if options.method == "minmax" else redirect_stdout(StringIO())
+    with TemporaryDirectory(prefix="renewal-") as folder, quiet(), silence:
         target = Path(folder) / "quantized.onnx"
         quantize_static(
             proto,
