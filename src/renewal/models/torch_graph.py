@@ -29,7 +29,8 @@ SIZES = (1, 2, 7)
 OUTPUT = "scores"
 
 # What the exporters tell on the way: it concerns their authors.
-_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
+_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "torch.__trace",
+            "onnxscript", "onnx_ir")  # fmt: skip
 # Numbers of a weight from which a copy of it is more than the node that spares it.
 _WORTH_TURNING = 64
 _OPERATOR = re.compile(r"(?:aten|prims|prim|torchvision)(?:::|\.)\w+")
