@@ -96,7 +96,7 @@ def test_blocks_of_four_bits_are_unpacked() -> None:
     node = helper.make_node(
         "MatMulNBits",
         ["rows", "q", "s"],
-        ["out"],
+        ["hidden"],
         domain="com.microsoft",
         K=16,
         N=2,
@@ -104,8 +104,11 @@ def test_blocks_of_four_bits_are_unpacked() -> None:
         block_size=16,
     )
     held = {"q": np.full((2, 1, 8), 0x98, dtype=np.uint8), "s": floats(0.5, 2.0)}
+    held["w"] = floats(1, 1).reshape(2, 1)
+    behind = helper.make_node("MatMul", ["hidden", "w"], ["out"])
     # Low halves are 8, which is zero; high halves are 9, which is one scale.
-    assert onnx_size.size(model_of([node], [None, 16], held)) == Count(32, 16, 20.0, 32)
+    counted = onnx_size.size(model_of([node, behind], [None, 16], held))
+    assert counted == Count(32 + 2, 16 + 2, 20.0 + 2.0, 32 + 2)
 
 
 def test_tied_weights_count_once_and_multiply_twice() -> None:

@@ -152,6 +152,7 @@ def _shapes_of(proto: Any) -> dict[str, tuple[int, ...]]:
             dims[0].dim_value = 1
     for value in one.graph.output:
         value.type.tensor_type.ClearField("shape")
+    _make_plain(one.graph)
     try:
         inferred = onnx.shape_inference.infer_shapes(one, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
@@ -163,3 +164,35 @@ def _shapes_of(proto: Any) -> dict[str, tuple[int, ...]]:
             if all(dim.HasField("dim_value") for dim in dims):
                 found.setdefault(value.name, tuple(dim.dim_value for dim in dims))
     return found
+
+
+def _make_plain(graph: Any) -> None:
+    """Put operators of the standard in the place of some of ONNX Runtime, of the same shapes.
+
+    Shape inference knows no others, and ends where it meets one.
+    """
+    for at, node in enumerate(graph.node):
+        if node.domain != "com.microsoft":
+            continue
+        if node.op_type == "MatMulNBits":
+            said = {each.name: int(each.i) for each in node.attribute}
+            weight = f"renewal_weight_{at}"
+            graph.input.append(
+                onnx.helper.make_tensor_value_info(
+                    weight, onnx.TensorProto.FLOAT, [said["K"], said["N"]]
+                )
+            )
+            _become(node, "MatMul", [node.input[0], weight])
+        elif node.op_type in ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"):
+            _become(node, "MatMul", list(node.input[:2]))
+        elif node.op_type.endswith(("Gelu", "GELU")):
+            _become(node, "Identity", [node.input[0]])
+        elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.domain = ""
+
+
+def _become(node: Any, op_type: str, inputs: list[str]) -> None:
+    node.op_type, node.domain = op_type, ""
+    del node.input[:]
+    node.input.extend(inputs)
+    del node.attribute[:]
