@@ -17,7 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from renewal.models.onnx_adapter import OnnxAdapter
+from renewal.models.onnx_front import Front
 from renewal.models.onnx_model import OnnxModel
+from renewal.models.onnx_parts import Numbers
 from renewal.testing.adapters import ADAPTER_CHECKS, AdapterCase, run_adapter_check
 
 N_ROWS = 120
@@ -83,6 +85,22 @@ def _one_logit() -> OnnxModel:
     return OnnxModel.read(proto, classes=(False, True), is_logits=True)
 
 
+def _with_a_front() -> OnnxModel:
+    """Return what a network with standardized numbers and known texts is exported as."""
+    numbers = (("delay", 0.1, 2.0), ("stops", 1.0, 0.5))
+    front = Front((Numbers("x", numbers, (("airport", ("EWR", "LGA")),)),))
+    slopes = np.array([[0.0, 4.0], [0.0, 1.0], [0.0, 0.1], [-0.1, 0.0]], np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["logits"])],
+        "network",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 2])],
+        [numpy_helper.from_array(slopes, "w")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    return OnnxModel.read(proto, classes=(0, 1), is_logits=True, front=front.to_json())
+
+
 def _turned() -> OnnxModel:
     """Return a graph whose columns of classes are not in order."""
     model = _without_maps()
@@ -103,6 +121,7 @@ CASES = [
     _case("side_by_side", _without_maps(), NUMBERS, LATE),
     _case("one_logit", _one_logit(), NUMBERS, SAID),
     _case("turned", _turned(), NUMBERS, _objects(np.where(LATE == 1, "in time", "late"))),
+    _case("with_a_front", _with_a_front(), MIXED, LATE),
     _case("values", _values(), NUMBERS, MINUTES),
 ]
 EXPECTED_FAILURES: dict[tuple[str, str], str] = {}
