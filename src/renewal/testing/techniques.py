@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from renewal.compress.exporting import exported
+from renewal.compress.exporting import is_exported
 from renewal.compress.form import Form
 from renewal.compress.material import Material
-from renewal.core.errors import Invalid, RenewalError
+from renewal.core.errors import RenewalError
 from renewal.core.option_text import parse_options, plain_options, show_options
 from renewal.core.plugin import load_plugin, plugin_names
 from renewal.testing.forms import FormCase, Forms
@@ -44,11 +44,15 @@ class Tried:
         The class that the entry point names.
     every : callable
         Makes the forms.
+    spoiled : set of str
+        Labels of the forms that were changed while they were made smaller.
     """
 
     technique: type[Any]
     every: Forms
+    spoiled: set[str] = field(default_factory=set)
     _made: dict[tuple[str, str], Form] = field(default_factory=dict)
+    _parents: dict[str, tuple[bytes, Any]] = field(default_factory=dict)
 
     def possible(self) -> Iterator[FormCase]:
         """Yield the forms of which the technique says that it can make them smaller."""
@@ -63,8 +67,14 @@ class Tried:
         return found
 
     def apply(self, case: FormCase, options: Any) -> Form:
-        """Apply the technique anew."""
+        """Apply the technique anew, and note whether the parent is what it was."""
+        before, said = self._parents.setdefault(
+            case.label, (_bytes(case.form), case.form.predict(case.features))
+        )
         made: Form = self.technique().apply(case.form, options, case.material, seed=_SEED)
+        same = np.array_equal(case.form.predict(case.features), said)
+        if not same or _bytes(case.form) != before:
+            self.spoiled.add(case.label)
         return made
 
     def made(self, case: FormCase, options: Any) -> Form:
@@ -184,12 +194,8 @@ def check_walks_its_knob(tried: Tried) -> None:
 def check_leaves_the_parent_alone(tried: Tried) -> None:
     """Refuse a change of the form handed in, which serves meanwhile, or of what it says."""
     for case in tried.possible():
-        before, said = _bytes(case.form), case.form.predict(case.features)
-        levels = tried.levels(case)
-        tried.apply(case, levels[-1])
-        assert _bytes(case.form) == before, f"{case.label}: the parent was changed"
-        same = np.array_equal(case.form.predict(case.features), said)
-        assert same, f"{case.label}: the parent says something else"
+        tried.walked(case)
+        assert case.label not in tried.spoiled, f"{case.label}: the parent was changed"
 
 
 def check_same_again(tried: Tried) -> None:
@@ -222,9 +228,14 @@ def check_stays_a_model(tried: Tried) -> None:
 
 
 def check_can_be_stored(tried: Tried) -> None:
-    """Demand that what is stored and read again says the same."""
+    """Demand that what is stored and read again says the same.
+
+    Networks are passed over: cut ones are stored as graphs, and no class builds them again.
+    """
     for case in tried.possible():
         made = tried.made(case, tried.levels(case)[-1])
+        if is_exported(made.adapter):
+            continue
         try:
             data = _bytes(made)
         except RenewalError as error:
@@ -239,7 +250,7 @@ def check_can_be_stored(tried: Tried) -> None:
 def check_gets_smaller(tried: Tried) -> None:
     """Refuse bytes that grow along the levels by more than a twentieth."""
     for case in tried.possible():
-        sizes = [_stored_bytes(made) for _, made in tried.walked(case)]
+        sizes = [len(_bytes(made)) for _, made in tried.walked(case)]
         grown = [one for one, then in pairwise(sizes) if then > one * _NOISE]
         assert not grown, f"{case.label}: bytes along its levels are {sizes}"
 
@@ -264,7 +275,8 @@ def check_needs_no_rows_or_says_so(tried: Tried) -> None:
     for case in tried.possible():
         one = case.material.train.take(np.arange(1))
         single = Material(case.material.task, one, case.form, trust=case.trust)
-        for what, material in (("no row", case.without_rows()), ("one row", single)):
+        few = (("no row", case.without_rows()), ("one row", single))
+        for what, material in few if tried.technique.learns else few[:1]:
             if tried.technique().why_not(case.form, material) is not None:
                 continue
             options = tried.technique().levels(case.form, material)[0]
@@ -277,24 +289,6 @@ def check_needs_no_rows_or_says_so(tried: Tried) -> None:
                 raise AssertionError(message) from error
             scores = made.predict(case.features)
             assert np.isfinite(scores).all(), f"{case.label}, {what}: scores that are no numbers"
-
-
-def check_refuses_strangers(tried: Tried) -> None:
-    """Demand a reason or a typed error for a form of an adapter that it does not take."""
-    for case in tried.every():
-        if case.form.adapter in tried.technique.takes:
-            continue
-        try:
-            reason = tried.technique().why_not(case.form, case.material)
-        except Invalid:
-            continue
-        except Exception as error:  # as above
-            message = f"{case.label}: why_not raised {error!r}"
-            raise AssertionError(message) from error
-        said = _error(tried.technique, case.form, case.material)
-        assert reason is not None or isinstance(said, RenewalError), (
-            f"{case.label}: a form of {case.form.adapter}, and it said {said!r}"
-        )
 
 
 TECHNIQUE_CHECKS: Mapping[str, Callable[[Tried], None]] = MappingProxyType(
@@ -312,7 +306,6 @@ TECHNIQUE_CHECKS: Mapping[str, Callable[[Tried], None]] = MappingProxyType(
             check_gets_smaller,
             check_says_why_not,
             check_needs_no_rows_or_says_so,
-            check_refuses_strangers,
         )
     }
 )
@@ -322,11 +315,6 @@ TECHNIQUE_CHECKS: Mapping[str, Callable[[Tried], None]] = MappingProxyType(
 def _bytes(form: Form) -> bytes:
     data: bytes = form.runs.dump(form.estimator)
     return data
-
-
-def _stored_bytes(form: Form) -> int:
-    """Return the bytes of what would be served: networks are exported first."""
-    return len(_bytes(exported(form)))
 
 
 def _error(technique: type[Any], form: Form, material: Material) -> Exception | None:
