@@ -1,13 +1,17 @@
-"""Conversion to ONNX in a child process, where it can take too long or die alone."""
+"""Conversion to ONNX in a child process, where it can take too much or die alone."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +24,57 @@ from renewal.core.version import Manifest
 _WHO = "onnx_convert.convert"
 _PROGRAM = "renewal.models.onnx_graph"
 _PACKAGES = ("onnx", "onnxruntime", "skl2onnx")
+# What a compiled form depends on beside the version itself, by adapter. Others have none.
+_DEPENDS = {
+    "sklearn": (*_PACKAGES, "scikit-learn"),
+    "lightgbm": (*_PACKAGES, "onnxmltools", "lightgbm"),
+    "xgboost": (*_PACKAGES, "onnxmltools", "xgboost"),
+}
+# One library comes under two names.
+_ALSO = {"xgboost": "xgboost-cpu"}
+_MEMORY_BYTES = 2 * 1024**3
+_LOOK_S = 0.02
 # How much later than its caller's limit a child stops by itself, had the caller died.
 _GRACE_S = 10
 _LONGEST_LAST_WORDS = 300
+
+
+@cache
+def compile_key(adapter: str) -> str | None:
+    """Return what decides about the compiled forms of an adapter's versions, in one line.
+
+    Parameters
+    ----------
+    adapter : str
+        Its registered name.
+
+    Returns
+    -------
+    str or None
+        Packages with their versions: with another of any of them, what was once found equal
+        must be found equal again. None where the adapter's versions have no compiled form,
+        or a package is not installed.
+
+    Examples
+    --------
+    >>> compile_key("torch") is None
+    True
+    """
+    if adapter not in _DEPENDS:
+        return None
+    found = [(name, _version(name)) for name in _DEPENDS[adapter]]
+    if any(each is None for _, each in found):
+        return None
+    return " ".join(f"{name} {each}" for name, each in found)
+
+
+def _version(package: str) -> str | None:
+    for name in (package, _ALSO.get(package, package)):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
 
 
 def convert(
@@ -31,6 +83,7 @@ def convert(
     *,
     trust: tuple[str, ...] = (),
     timeout_s: float = 120.0,
+    memory_bytes: int = _MEMORY_BYTES,
 ) -> bytes:
     """Return the model of a version as ONNX bytes; see `onnx_graph.onnx_graph` for their form.
 
@@ -47,6 +100,9 @@ def convert(
         Own classes that the operator allows.
     timeout_s : float, seconds, default 120
         After this the child is killed, and every process that it started.
+    memory_bytes : int, default 2 GiB
+        What the child may hold resident, its libraries (about 250 MB) included, before it
+        is killed likewise; looked at every 20 ms where the system tells it (Linux).
 
     Returns
     -------
@@ -75,7 +131,7 @@ def convert(
         folder = Path(name)
         (folder / "artifact").write_bytes(artifact)
         (folder / "request.json").write_text(_request(manifest, trust, timeout_s), encoding="utf-8")
-        _run(folder, timeout_s)
+        _run(folder, timeout_s, memory_bytes)
         if (folder / "model.onnx").exists():
             return (folder / "model.onnx").read_bytes()
         raise _told(json.loads((folder / "error.json").read_text(encoding="utf-8")))
@@ -106,7 +162,7 @@ def _request(manifest: Manifest, trust: tuple[str, ...], timeout_s: float) -> st
     )
 
 
-def _run(folder: Path, timeout_s: float) -> None:
+def _run(folder: Path, timeout_s: float, memory_bytes: int) -> None:
     """Run the child to its end; raise `Unavailable` when there is no answer to read."""
     # Own classes that this process can import, the child can too.
     paths = os.pathsep.join(path or os.curdir for path in sys.path)
@@ -120,15 +176,7 @@ def _run(folder: Path, timeout_s: float) -> None:
             start_new_session=True,
         )
         try:
-            code = child.wait(timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise Unavailable(
-                _WHO,
-                needs=f"a conversion within {timeout_s:g} s",
-                came="none yet; its process was killed",
-                todo="Allow more time, or use the native form.",
-                timeout_s=timeout_s,
-            ) from error
+            code = _watched(child, timeout_s, memory_bytes)
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
@@ -142,6 +190,41 @@ def _run(folder: Path, timeout_s: float) -> None:
             todo="Use the native form; a negative status is the signal that ended it.",
             status=code,
         )
+
+
+def _watched(child: subprocess.Popen[bytes], timeout_s: float, memory_bytes: int) -> int:
+    """Return the exit status of a child that keeps both limits."""
+    until_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return child.wait(_LOOK_S)
+        except subprocess.TimeoutExpired as error:
+            held_bytes = _resident_bytes(child.pid)
+            if held_bytes > memory_bytes:
+                raise Unavailable(
+                    _WHO,
+                    needs=f"a conversion within {memory_bytes / 1e6:,.0f} MB",
+                    came=f"{held_bytes / 1e6:,.0f} MB; its process was killed",
+                    todo="Allow more memory, or use the native form.",
+                    memory_bytes=memory_bytes,
+                ) from error
+            if time.monotonic() > until_s:
+                raise Unavailable(
+                    _WHO,
+                    needs=f"a conversion within {timeout_s:g} s",
+                    came="none yet; its process was killed",
+                    todo="Allow more time, or use the native form.",
+                    timeout_s=timeout_s,
+                ) from error
+
+
+def _resident_bytes(pid: int) -> int:
+    """Return what a process holds in memory; 0 where the system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return pages * resource.getpagesize()
 
 
 def _told(answer: dict[str, Any]) -> RenewalError:

@@ -13,6 +13,8 @@ from renewal.models.contract import Runtime
 from renewal.models.task import Scores
 
 _TIE = 1e-5
+# What rounding alone moves a probability by is under a tenth of it, in float32 as well.
+MOVED = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,21 @@ class Parity:
     largest_difference : float
         Of any score: a probability from 0 to 1, or the unit of the target. Infinite where
         one form gives a NaN and the other does not; 0 without rows.
+    n_moved : int, default 0
+        Rows of which a score differs by more than `moved_by`: rounding does not do that, a
+        branch that was taken in one form only does.
     """
 
     n_rows: int
     n_labels_differ: int
     n_ties_differ: int
     largest_difference: float
+    n_moved: int = 0
 
 
-def parity(native: Runtime, compiled: Runtime, features: pa.Table) -> Parity:
+def parity(
+    native: Runtime, compiled: Runtime, features: pa.Table, *, moved_by: float = MOVED
+) -> Parity:
     """Score the same rows with both forms and count where they disagree.
 
     Parameters
@@ -50,6 +58,8 @@ def parity(native: Runtime, compiled: Runtime, features: pa.Table) -> Parity:
     features : pyarrow.Table
         The columns of the signature; the more of a model's life they hold (gaps, unseen
         categories, extreme values), the more the answer is worth.
+    moved_by : float > 0, default 1e-4
+        From where on a score counts as another one; for a regression in its unit.
 
     Returns
     -------
@@ -76,9 +86,29 @@ def parity(native: Runtime, compiled: Runtime, features: pa.Table) -> Parity:
     >>> rows = pa.table({"a": [1.0, 2.0]})
     >>> one, other = Fixed([[0.2, 0.8], [0.6, 0.4]]), Fixed([[0.2, 0.8], [0.5, 0.5]])
     >>> parity(one, other, rows)
-    Parity(n_rows=2, n_labels_differ=0, n_ties_differ=0, largest_difference=0.09999999999999998)
+    Parity(n_rows=2, n_labels_differ=0, n_ties_differ=0,
+           largest_difference=0.09999999999999998, n_moved=1)
     """
-    ours, theirs = native.predict(features), compiled.predict(features)
+    return compared(native.predict(features), compiled.predict(features), moved_by=moved_by)
+
+
+def compared(
+    ours: Scores, theirs: Scores, *, moved_by: float | NDArray[np.float64] = MOVED
+) -> Parity:
+    """Count where the scores of two forms on the same rows disagree; see `parity`.
+
+    Parameters
+    ----------
+    ours, theirs : float64 arrays, shape (n_rows, n_scores)
+        Of the native and of the compiled form.
+    moved_by : float > 0, or array of shape (n_rows,), default 1e-4
+        As for `parity`; an array has a number for each row.
+
+    Raises
+    ------
+    Invalid
+        When the shapes differ.
+    """
     if ours.shape != theirs.shape:
         raise Invalid(
             "parity",
@@ -95,7 +125,8 @@ def parity(native: Runtime, compiled: Runtime, features: pa.Table) -> Parity:
     gaps[np.isnan(gaps)] = np.inf
     differs = ours.argmax(axis=1) != theirs.argmax(axis=1)
     n_ties = int(_is_tie(ours[differs]).sum())
-    return Parity(len(ours), int(differs.sum()), n_ties, float(gaps.max()))
+    n_moved = int((gaps.max(axis=1) > moved_by).sum())
+    return Parity(len(ours), int(differs.sum()), n_ties, float(gaps.max()), n_moved)
 
 
 def _is_tie(scores: Scores) -> NDArray[np.bool_]:

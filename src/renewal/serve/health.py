@@ -107,4 +107,6 @@ def model_metadata(model: str, generation: Generation, loaded: Loaded) -> dict[s
     if manifest.classes:
         # The order of the columns of `probability`.
         metadata["parameters"] = {"classes": list(manifest.classes)}
+    if loaded.form != "native":
+        metadata["parameters"] = {**metadata.get("parameters", {}), "form": loaded.form}
     return metadata

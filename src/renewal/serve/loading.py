@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from time import monotonic
 
 from renewal.core.plugin import load_plugin
 from renewal.core.version import Version
 from renewal.data.feed import Feed
+from renewal.evaluate.compiled import CompiledForm, read_form
+from renewal.models.contract import Runtime
 from renewal.models.load import load_runtime
+from renewal.models.onnx_convert import compile_key
 from renewal.registry.registry import Registry
+from renewal.serve.options import Compiled
 from renewal.serve.slots import Loaded, Slot
 from renewal.serve.warm import newest_row, warm_up
 from renewal.store.contract import Store
+
+_LOG = logging.getLogger("renewal.serve")
+# How often the registry is asked whether what is served as it is may be served compiled.
+_LOOK_S = 5.0
 
 
 class Loader:
@@ -27,6 +37,9 @@ class Loader:
         From a model's name to its feed; asked for a row to warm up by.
     trust : tuple of str
         Own classes that a stored model may load.
+    compiled : {"when_equal", "never"}, default "when_equal"
+        Whether a version is loaded in its compiled form where the registry records that it
+        is equal and faster here.
     """
 
     def __init__(
@@ -35,11 +48,17 @@ class Loader:
         store: Store,
         feeds: Callable[[str], Feed],
         trust: tuple[str, ...],
+        *,
+        compiled: Compiled = "when_equal",
     ) -> None:
         self._registry = registry
         self._store = store
         self._feeds = feeds
         self._trust = trust
+        self._compiled = compiled
+        # Graphs that did not load: their versions are native as long as this server lives.
+        self._broken: set[str] = set()
+        self._looked_s: dict[str, float] = {}
 
     def load(self, slot: Slot, version_id: str) -> Loaded:
         """Return a version that has predicted a row; release it when done.
@@ -50,9 +69,61 @@ class Loader:
             When it cannot be loaded, or says what are no scores.
         """
         version = self._registry.version(slot.spec.name, version_id)
-        manifest = version.manifest
-        task = load_plugin("tasks", manifest.task)()
-        loaded = Loaded(version, task, load_runtime(manifest, self._store, self._trust))
+        found = self._equal_form(version)
+        if found is not None:
+            try:
+                return self._warmed(slot, version, self._graph(version, found), "compiled")
+            except Exception as error:  # noqa: BLE001  # the plug-in border: the native form is there
+                self._broken.add(str(found.graph))
+                _LOG.warning(
+                    "compiled form not served model=%s version=%s error=%s",
+                    slot.spec.name,
+                    version.name,
+                    error,
+                )
+        native = load_runtime(version.manifest, self._store, self._trust)
+        return self._warmed(slot, version, native, "native")
+
+    def better(self, slot: Slot) -> tuple[str, ...]:
+        """Return the ids of versions in a slot for which another form is recorded by now.
+
+        Parameters
+        ----------
+        slot : Slot
+            Of a model; asked about every 5 s at most, in between nothing is returned.
+        """
+        generation, now_s = slot.generation, monotonic()
+        looked_s = self._looked_s.get(slot.spec.name, -_LOOK_S)
+        if generation is None or now_s - looked_s < _LOOK_S:
+            return ()
+        self._looked_s[slot.spec.name] = now_s
+        return tuple(
+            version_id
+            for version_id, loaded in generation.loaded.items()
+            if loaded.form == "native" and self._equal_form(loaded.version) is not None
+        )
+
+    def _equal_form(self, version: Version) -> CompiledForm | None:
+        """Return the record by which a version is served compiled; None: it is not."""
+        key = compile_key(version.manifest.adapter) if self._compiled == "when_equal" else None
+        if key is None:
+            return None
+        found = read_form(self._registry.db, version.id, key)
+        if found is None or found.graph is None or found.graph in self._broken:
+            return None
+        return found
+
+    def _graph(self, version: Version, found: CompiledForm) -> Runtime:
+        make = load_plugin("runtimes", "onnx")
+        graph = self._store.get(str(found.graph))
+        runtime: Runtime = make(
+            version.manifest, self._store, self._trust, graph=graph, refusals=found.refusals
+        )
+        return runtime
+
+    def _warmed(self, slot: Slot, version: Version, runtime: Runtime, form: str) -> Loaded:
+        task = load_plugin("tasks", version.manifest.task)()
+        loaded = Loaded(version, task, runtime, form=form)
         try:
             if slot.sample is None:
                 slot.sample = newest_row(self._feeds, slot.spec.name)

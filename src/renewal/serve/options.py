@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Durability = Literal["interval", "fsync"]
+Compiled = Literal["when_equal", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ class ServeOptions:
     keep_alive_s : int, seconds, default 75
         How long an idle connection is kept; longer than the pools of usual clients, so
         that none of them sends on a connection that is just being closed.
+    compiled : {"when_equal", "never"}, default "when_equal"
+        Whether a version of scikit-learn, LightGBM or XGBoost is served as an ONNX graph
+        where that was found equal and faster.
     """
 
     host: str = "127.0.0.1"
@@ -59,3 +63,4 @@ class ServeOptions:
     max_shadow_rows: int = 100_000
     durability: Durability = "interval"
     keep_alive_s: int = 75
+    compiled: Compiled = "when_equal"

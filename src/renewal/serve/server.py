@@ -72,7 +72,7 @@ class Server:
     ) -> None:
         options = options or ServeOptions()
         log = PredictionLog(log_folder, flush_s=options.flush_s, max_rows=options.max_log_rows)
-        loader = Loader(registry, store, feeds, options.trust)
+        loader = Loader(registry, store, feeds, options.trust, compiled=options.compiled)
         follower = Follower(registry, loader, options.poll_s)
         self.options = options
         self._works = Works(

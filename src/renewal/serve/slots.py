@@ -82,14 +82,19 @@ class Loaded:
         Turns scores into outputs.
     runtime : Runtime
         Predicts; closed when the last generation has let go.
+    form : str, default "native"
+        In which it runs; ``compiled`` where it is an ONNX graph.
     """
 
-    __slots__ = ("_holders", "runtime", "task", "version")
+    __slots__ = ("_holders", "form", "runtime", "task", "version")
 
-    def __init__(self, version: Version, task: Task, runtime: Runtime) -> None:
+    def __init__(
+        self, version: Version, task: Task, runtime: Runtime, *, form: str = "native"
+    ) -> None:
         self.version = version
         self.task = task
         self.runtime = runtime
+        self.form = form
         self._holders = Counted(runtime.close)
 
     def share(self) -> bool:
@@ -231,6 +236,9 @@ class Slot:
             "versions": [f"v{number}" for number in sorted(generation.by_number)]
             if generation
             else [],
+            "forms": {f"v{number}": each.form for number, each in generation.by_number.items()}
+            if generation
+            else {},
             "failure": self.failure,
             "rollback_failure": self.rollback_failure,
         }

@@ -179,9 +179,11 @@ class Follower:
         model = slot.spec.name
         seq, plan = self._wanted[model]
         present = slot.generation
-        if present is not None and (present.seq, present.plan) == (seq, plan):
+        # A version whose compiled form was found equal by now is loaded anew.
+        better = self._loader.better(slot)
+        if present is not None and (present.seq, present.plan) == (seq, plan) and not better:
             return
-        if not missing_versions(slot, plan):
+        if not missing_versions(slot, plan) and not better:
             self._install(slot, seq, plan, {}, perf_counter())
             return
         retry = self._retries.get(model)
@@ -190,14 +192,15 @@ class Follower:
         )
         loading = self._loading.get(model)
         if not is_too_soon and (loading is None or loading.done()):
-            self._loading[model] = self._pool.submit(self._load, slot, seq, plan)
+            self._loading[model] = self._pool.submit(self._load, slot, seq, plan, better)
 
-    def _load(self, slot: Slot, seq: int, plan: Plan) -> None:
+    def _load(self, slot: Slot, seq: int, plan: Plan, better: tuple[str, ...]) -> None:
         """Load what a plan lacks and put it in place; runs in a thread of the pool."""
         started_s = perf_counter()
         fresh: dict[str, Loaded] = {}
         try:
-            for version_id in missing_versions(slot, plan):
+            again = [each for each in better if each in plan.versions]
+            for version_id in dict.fromkeys((*missing_versions(slot, plan), *again)):
                 fresh[version_id] = self._loader.load(slot, version_id)
         except Exception as error:  # noqa: BLE001  # the worker border: the present stays
             for each in fresh.values():
@@ -223,7 +226,7 @@ class Follower:
             held = slot.generation.loaded if slot.generation is not None else {}
             loaded: dict[str, Loaded] = {}
             for version_id in plan.versions:
-                known = held.get(version_id)
+                known = None if version_id in fresh else held.get(version_id)
                 # The slot's own hold keeps it open: it cannot be gone under this lock.
                 if known is not None and known.share():
                     loaded[version_id] = known
