@@ -80,6 +80,18 @@ def test_what_nobody_can_tell_is_none() -> None:
     assert onnx_size.size(model) == Count(2, 2, 3.0, None)
 
 
+def test_a_shape_that_the_graph_computes_is_seen_in_a_run() -> None:
+    """Broken when inference alone tells shapes: networks of texts would cost nobody knows what."""
+    nodes = [
+        helper.make_node("NonZero", ["rows"], ["where"]),
+        helper.make_node("Shape", ["where"], ["sizes"], start=1, end=2),
+        helper.make_node("Reshape", ["rows", "sizes"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["out"]),
+    ]
+    model = model_of(nodes, [None, 2], {"w": floats(1, 2)}, dims=0)
+    assert onnx_size.size(model).macs == 2
+
+
 def test_a_quantized_weight_counts_for_what_it_stands_for() -> None:
     """Broken when zero points pass for values, or bytes for the norm."""
     weight = np.array([[10, 12], [8, 10]], dtype=np.uint8)

@@ -9,11 +9,21 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Unsupported
 
 from renewal.compress.counting import depth_of
+from renewal.models.onnx_front import front_of
 from renewal.models.onnx_model import OnnxModel
+from renewal.models.onnx_parts import Tokens
 
 _LOOPS = frozenset(("If", "Loop", "Scan"))
 # Which input holds the weight of a convolution.
@@ -54,13 +64,19 @@ def macs_of(model: OnnxModel) -> int | None:
 
     Those of convolutions, matrix products (also of two activations, as in attention),
     recurrent layers and linear models, and the comparisons of trees; elementwise work is
-    left out, as everywhere. None where a shape is not known: a length that only the row
-    tells, a branch or a loop, an operator of a stranger.
+    left out, as everywhere. A text is as long as its front allows. None where a shape is not
+    known: a length that only the row tells, a branch or a loop, an operator of a stranger.
     """
     proto = onnx.load_model_from_string(model.graph)
     if any(node.op_type in _LOOPS | _UNTOLD for node in proto.graph.node) or proto.functions:
         return None
-    shapes = _shapes_of(proto)
+    longest = _longest(model)
+    found = _total(proto, _shapes_of(proto, longest))
+    # What inference cannot tell, such as shapes computed in the graph, a run shows.
+    return _total(proto, _shapes_seen(proto, longest)) if found is None else found
+
+
+def _total(proto: Any, shapes: Shapes) -> int | None:
     cost = 0
     for node in proto.graph.node:
         found = _node_macs(node, shapes)
@@ -139,7 +155,14 @@ _COSTS: tuple[tuple[Container[str], Callable[[Any, Shapes], int | None]], ...] =
 )
 
 
-def _shapes_of(proto: Any) -> dict[str, tuple[int, ...]]:
+def _longest(model: OnnxModel) -> int | None:
+    """Return the tokens of the longest text; None where no text comes in."""
+    front = None if model.front is None else front_of(model.front)
+    lengths = [each.max_length for each in front.parts if isinstance(each, Tokens)] if front else []
+    return max(lengths, default=None)
+
+
+def _shapes_of(proto: Any, longest: int | None = None) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all tensors that are known when one row comes."""
     one = onnx.ModelProto()
     one.CopyFrom(proto)
@@ -150,6 +173,9 @@ def _shapes_of(proto: Any) -> dict[str, tuple[int, ...]]:
         dims = value.type.tensor_type.shape.dim
         if value.name not in held and len(dims) and not dims[0].dim_value:
             dims[0].dim_value = 1
+        for dim in dims[1:] if longest is not None and value.name not in held else ():
+            if not dim.dim_value:
+                dim.dim_value = longest
     for value in one.graph.output:
         value.type.tensor_type.ClearField("shape")
     _make_plain(one.graph)
@@ -164,6 +190,45 @@ def _shapes_of(proto: Any) -> dict[str, tuple[int, ...]]:
             if all(dim.HasField("dim_value") for dim in dims):
                 found.setdefault(value.name, tuple(dim.dim_value for dim in dims))
     return found
+
+
+def _shapes_seen(proto: Any, longest: int | None) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors in a run on one row of ones; none where it fails."""
+    held = {each.name: tuple(each.dims) for each in proto.graph.initializer}
+    feed: dict[str, Any] = {}
+    for value in proto.graph.input:
+        kind = value.type.tensor_type
+        dims = [dim.dim_value for dim in kind.shape.dim]
+        shape = [size or (longest if at else 1) for at, size in enumerate(dims)]
+        if value.name in held:
+            continue
+        if None in shape or kind.elem_type == onnx.TensorProto.STRING:
+            return {}
+        # Ones: as a mask, they leave every place in.
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        feed[value.name] = np.ones([int(size or 1) for size in shape], dtype=dtype)
+    probe = onnx.ModelProto()
+    probe.CopyFrom(proto)
+    costly = [node for node in proto.graph.node if any(node.op_type in kind for kind, _ in _COSTS)]
+    named = [name for node in costly for name in (*node.input, node.output[0])]
+    known = {*held, *feed, ""}
+    wanted = [name for name in dict.fromkeys(named) if name not in known]
+    del probe.graph.value_info[:]
+    there = {each.name for each in proto.graph.output}
+    probe.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in wanted if name not in there
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    try:
+        session = onnxruntime.InferenceSession(
+            probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        answers = session.run(wanted, feed)
+    except (Fail, InvalidArgument, InvalidGraph, RuntimeException, Unsupported):
+        return {}
+    seen = {name: np.shape(each) for name, each in zip(wanted, answers, strict=True)}
+    return {**held, **{name: each.shape for name, each in feed.items()}, **seen}
 
 
 def _make_plain(graph: Any) -> None:
