@@ -15,9 +15,11 @@ from renewal.compress.chain import parse_chain
 from renewal.compress.form import Form
 from renewal.compress.measure import size_of
 from renewal.compress.onnx_magnitude import MagnitudeOptions, PruneMagnitude
+from renewal.compress.onnx_matrices import Matrices
 from renewal.compress.onnx_size import size
 from renewal.core.errors import Invalid
 from renewal.models.onnx_adapter import OnnxAdapter
+from renewal.models.onnx_model import OnnxModel
 from renewal.testing.onnx_forms import GraphOf, cnn_form, material_of, mlp_form
 
 TECHNIQUE = PruneMagnitude()
@@ -110,6 +112,13 @@ def test_layers_of_zeros_and_what_is_no_layer() -> None:
         TECHNIQUE.apply(broken, MagnitudeOptions(), material_of(silent, 1), seed=0)
     with pytest.raises(Invalid, match="share=1"):
         pruned(silent, 1.0)
+
+
+def test_an_operator_of_a_stranger_is_no_layer() -> None:
+    graph = GraphOf()
+    made = graph.node("MatMul", "x", graph.weights(4, 1), domain="shop")
+    proto = graph.proto(made, shape=(4,), n_scores=1)
+    assert Matrices(OnnxModel.read(proto), who="test").found() == []
 
 
 def test_no_row_is_needed_and_the_chain_is_read() -> None:

@@ -24,6 +24,8 @@ Array = NDArray[Any]
 _FLOATS = frozenset((TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16))
 # Activations of all layers of many rows could fill the memory.
 _BATCH_ROWS = 64
+# A stranger's operator of the same name may do anything with its weights.
+_STANDARD = ("", "ai.onnx")
 _PRODUCTS = ("MatMul", "Gemm")
 
 
@@ -98,7 +100,7 @@ class Matrices:
         uses = [
             self._matrix(node)
             for node in self.proto.graph.node
-            if node.op_type in wanted and len(node.input) > 1
+            if node.op_type in wanted and node.domain in _STANDARD and len(node.input) > 1
         ]
         return [each for each in uses if each is not None]
 
