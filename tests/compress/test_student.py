@@ -23,6 +23,8 @@ from renewal.core.spec import Field, Signature
 from renewal.data.columns import hash_keys
 from renewal.data.rows import Rows
 from renewal.models.multilabel import Multilabel
+from renewal.models.onnx import OnnxRuntime
+from renewal.models.onnx_graph import onnx_graph
 from renewal.models.sklearn import SklearnAdapter
 from renewal.models.task import Binary, Multiclass, Regression, Task
 
@@ -74,7 +76,7 @@ def _hits(form: Form, features: pa.Table, labels: Any) -> float:
 
 @pytest.fixture(scope="module")
 def forest() -> Form:
-    return _form(RandomForestClassifier(120), NUMBERS, LATE, SIGNATURE)
+    return _form(RandomForestClassifier(60), NUMBERS, LATE, SIGNATURE)
 
 
 def _stored(form: Form) -> Form:
@@ -94,7 +96,7 @@ def test_each_student_is_smaller_and_says_what_the_teacher_says(forest: Form, st
     assert small.score_map is None
     assert _hits(small, NUMBERS, LATE) > 0.9
     own = len(small.runs.dump(small.estimator))
-    assert own < 0.3 * len(forest.runs.dump(forest.estimator))
+    assert own < 0.6 * len(forest.runs.dump(forest.estimator))
 
 
 @pytest.mark.parametrize("student", ["boosting", "forest", "tree"])
@@ -129,7 +131,10 @@ def test_gaps_and_texts_unseen_are_taken(forest: Form, student: str) -> None:
     told = _material(teacher, features, labels)
     told.teacher_scores = np.column_stack([labels == "no", labels == "yes"]).astype(float)
     small = TECHNIQUE.apply(
-        replace(teacher, signature=signature), StudentOptions(student=student), told, seed=0
+        replace(teacher, signature=signature),
+        StudentOptions(student=student, size=0.1),
+        told,
+        seed=0,
     )
     unseen = pa.table({**columns, "s": ["never seen"] * 60})
     assert np.isfinite(_stored(small).predict(unseen)).all()
@@ -153,7 +158,7 @@ def test_a_regression_is_mixed_of_teacher_and_truth() -> None:
 
 def test_the_same_seed_gives_the_same_student_and_the_teacher_stays(forest: Form) -> None:
     before = forest.runs.dump(forest.estimator)
-    options = StudentOptions(student="forest", size=0.05, max_rows=300)
+    options = StudentOptions(student="tree", max_rows=300)
     found = [
         TECHNIQUE.apply(forest, options, _material(forest, NUMBERS, LATE), seed=seed)
         for seed in (3, 3, 4)
@@ -162,6 +167,21 @@ def test_the_same_seed_gives_the_same_student_and_the_teacher_stays(forest: Form
     np.testing.assert_array_equal(scores[0], scores[1])
     assert (scores[0] != scores[2]).any()
     assert forest.runs.dump(forest.estimator) == before
+
+
+@pytest.mark.parametrize("student", ["boosting", "forest", "tree", "linear"])
+def test_students_are_equal_as_graphs_too(forest: Form, student: str) -> None:
+    """Breaks when a student is built of what the converter gets wrong: gaps, rare texts."""
+    words = [None if at % 7 == 0 else f"w{at % 40}" for at in range(_N)]
+    features = NUMBERS.append_column("s", pa.array(words))
+    form = replace(forest, signature=Signature((*SIGNATURE.fields, Field("s", "string"))))
+    options = StudentOptions(student=student, size=0.1)
+    small = TECHNIQUE.apply(form, options, _material(form, features, LATE), seed=1)
+    graph = OnnxRuntime(onnx_graph(small.estimator, small.signature), 2)
+    unseen = features.set_column(3, "s", pa.array(["never seen", "w1", None] * (_N // 3)))
+    for each in (features, unseen):
+        np.testing.assert_allclose(graph.predict(each), small.predict(each), atol=1e-4)
+    graph.close()
 
 
 # ------------------------------------------------------------------ what it learns from
@@ -182,7 +202,7 @@ def test_a_class_that_nobody_names_is_given_all_the_same(forest: Form) -> None:
     """Breaks when training rows of one class make a student of one class."""
     left = NUMBERS.filter(pa.array(_VALUE < -0.5))
     labels = np.array(["no"] * len(left), dtype=object)
-    for student in KINDS:
+    for student in ("boosting", "tree", "linear", "lightgbm"):
         material = _material(forest, left, labels)
         small = TECHNIQUE.apply(forest, StudentOptions(student=student), material, seed=0)
         assert small.classes == ("no", "yes")
@@ -202,7 +222,7 @@ def test_rows_of_a_class_that_the_parent_does_not_know_are_left_out(forest: Form
 def test_less_effort_learns_from_fewer_rows(forest: Form) -> None:
     """Breaks when early rungs of a search cost as much as late ones."""
     few = _material(forest, NUMBERS, LATE, effort=0.05)
-    options = StudentOptions(student="forest")
+    options = StudentOptions(student="tree")
     small = TECHNIQUE.apply(forest, options, few, seed=0)
     whole = TECHNIQUE.apply(forest, options, _material(forest, NUMBERS, LATE), seed=0)
     sizes = [len(each.runs.dump(each.estimator)) for each in (small, whole)]

@@ -66,7 +66,7 @@ def boosting(signature: Signature, classes: Classes, size: float) -> Any:
         if classes
         else HistGradientBoostingRegressor(**shape)
     )
-    return _behind(_coded(signature, missing=np.nan, fill=False), learner)
+    return _behind(_coded(signature, fill=False), learner)
 
 
 def forest(signature: Signature, classes: Classes, size: float) -> Any:
@@ -83,7 +83,7 @@ def forest(signature: Signature, classes: Classes, size: float) -> Any:
         "min_samples_leaf": 2,
     }
     learner = RandomForestClassifier(**shape) if classes else RandomForestRegressor(**shape)
-    return _behind(_coded(signature, missing=-2, fill=True), learner)
+    return _behind(_coded(signature, fill=True), learner)
 
 
 def tree(signature: Signature, classes: Classes, size: float) -> Any:
@@ -100,23 +100,21 @@ def tree(signature: Signature, classes: Classes, size: float) -> Any:
         if classes
         else DecisionTreeRegressor(max_leaf_nodes=leaves)
     )
-    return _behind(_coded(signature, missing=-2, fill=True), learner)
+    return _behind(_coded(signature, fill=True), learner)
 
 
-def linear(signature: Signature, classes: Classes, size: float) -> Any:
+def linear(signature: Signature, classes: Classes, size: float) -> Any:  # noqa: ARG001  # every student is given one
     """Return logistic regression, or ridge regression of numbers.
 
-    Texts become columns of 0 and 1: 128 of each column at size 1, the rare ones in one. Where
-    there are no texts of many kinds, the size changes next to nothing: it is small anyway.
+    Texts become columns of 0 and 1. The size changes nothing: it is small anyway, and rare
+    texts in one column would not survive a conversion to ONNX (skl2onnx 1.20).
 
     Parameters
     ----------
     signature, classes, size
         As of `boosting`.
     """
-    words = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=max(2, round(128 * size))
-    )
+    words = OneHotEncoder(handle_unknown="ignore")
     columns = _numbers_scaled(signature)
     if texts := _texts(signature):
         columns.append(("texts", words, texts))
@@ -158,7 +156,7 @@ def _weighed(classes: Classes, *, strength: float = 1.0) -> Any:
     return LogisticRegression(C=strength, max_iter=1000, tol=1e-3)
 
 
-def _coded(signature: Signature, *, missing: float, fill: bool) -> ColumnTransformer | None:
+def _coded(signature: Signature, *, fill: bool) -> ColumnTransformer | None:
     """Return what makes numbers of all columns; None: they are numbers that may have gaps."""
     texts = _texts(signature)
     numbers = _numbers(signature)
@@ -172,7 +170,8 @@ def _coded(signature: Signature, *, missing: float, fill: bool) -> ColumnTransfo
         codes = OrdinalEncoder(
             handle_unknown="use_encoded_value",
             unknown_value=-1,
-            encoded_missing_value=missing,
+            # A code, not NaN: converted graphs read NaN among texts otherwise.
+            encoded_missing_value=-2,
             max_categories=_CATEGORIES,
         )
         columns.append(("texts", codes, texts))
