@@ -138,14 +138,15 @@ def front_of(text: str) -> Front:
     try:
         said = json.loads(text)
         parts = tuple(_part(each) for each in said["parts"])
-        _demand_sound(said["format"], parts)
+        names = [name for part in parts for name in part.reads]
+        form = said["format"]
     except _MALFORMED as error:
-        raise Invalid(
-            "OnnxModel",
-            needs=f"a front of the format {_FORMAT}, as Renewal writes it",
-            came=f"{text[:40]!r} ({type(error).__name__}: {error})",
-            todo="Export the network again.",
-        ) from error
+        raise _foreign(text, f"{type(error).__name__}: {error}") from error
+    n_texts = sum(isinstance(each, Tokens) for each in parts)
+    if form != _FORMAT or n_texts > 1 or not names:
+        raise _foreign(text, f"{len(parts)} parts of the format {form!r}")
+    if not all(isinstance(name, str) for name in names):
+        raise _foreign(text, f"the columns {names}")
     return Front(parts)
 
 
@@ -157,14 +158,13 @@ def _part(said: dict[str, Any]) -> Part:
     return found
 
 
-def _demand_sound(form: Any, parts: Sequence[Part]) -> None:
-    """Raise `ValueError` on what `Front.to_json` never writes."""
-    names = [name for part in parts for name in part.reads]
-    n_texts = sum(isinstance(each, Tokens) for each in parts)
-    if form != _FORMAT or n_texts > 1 or not names:
-        raise ValueError(f"{len(parts)} parts of the format {form!r}")
-    if not all(isinstance(name, str) for name in names):
-        raise ValueError(f"the columns {names}")
+def _foreign(text: str, came: str) -> Invalid:
+    return Invalid(
+        "OnnxModel",
+        needs=f"a front of the format {_FORMAT}, as Renewal writes it",
+        came=f"{text[:40]!r} ({came})",
+        todo="Export the network again.",
+    )
 
 
 def _plain(part: Any) -> dict[str, Any]:

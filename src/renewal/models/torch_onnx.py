@@ -183,7 +183,7 @@ def _taken(estimator: TorchModel, tables: list[pa.Table]) -> pa.Table:
     raise Invalid(
         _WHO,
         needs="rows that the network takes, to compare network and graph",
-        came=f"it takes none of those drawn at random: {failure}",
+        came=f"none of those at hand is taken: {failure}".rstrip("."),
         todo="Hand in a few rows of its training: export(..., rows=rows).",
     ) from failure
 
