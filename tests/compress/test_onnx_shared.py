@@ -11,7 +11,8 @@ import pytest
 
 from renewal.compress.onnx_dynamic import QuantizeDynamic
 from renewal.compress.onnx_layers import parsed
-from renewal.compress.onnx_shared import n_kept, on_x86, quiet, rebuilt, saturates, shares
+from renewal.compress.onnx_shared import n_kept, quiet, rebuilt, shares
+from renewal.compress.processor import on_x86, saturates
 from renewal.core.errors import Invalid
 from renewal.testing.onnx_forms import GraphOf, material_of, mlp_form
 

@@ -248,9 +248,11 @@ class Home:
             gate=policy.gate,
             rollout=policy.rollout,
             monitor=policy.monitor,
+            compress=policy.compress,
             tell=tell,
             place=self.place,
             hear=hear,
+            compiled=policy.serve.compiled,
         )
 
     def watch(

@@ -1,4 +1,4 @@
-"""The face of one model: train, register, update, judge, roll out, take back, look."""
+"""The face of one model: train, register, update, compress, judge, roll out, take back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from renewal.assemble.compressing import Compressing
 from renewal.assemble.making import (
     fitted_manifest,
     given_rows,
@@ -14,20 +15,21 @@ from renewal.assemble.making import (
     registered_manifest,
     table_of,
 )
-from renewal.assemble.updating import Updating
 from renewal.core.errors import NotFound
 from renewal.core.plugin import load_plugin
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
+from renewal.evaluate.compiled import CompiledForm
 from renewal.loop.approving import settle
 from renewal.loop.circuit import Circuit
+from renewal.loop.compiling import compile_version
 from renewal.loop.happening import Tell, tell_nobody
 from renewal.loop.operating import judge, promote, roll_back, roll_out, steady
 from renewal.registry.registry import Move
 from renewal.rollout.machine import Rollout
 
 
-class Model(Updating):
+class Model(Compressing):
     """One model of a home; made by `Home.model`.
 
     Parameters
@@ -278,6 +280,24 @@ class Model(Updating):
         """
         goal = None if to is None else self.version(to)
         return roll_back(self._shop(), goal, who=who or _user(), why=why or "asked for")
+
+    def compile(self, version: str | Version = "champion") -> CompiledForm:
+        """Convert a version to ONNX, compare and time both forms, and record the better one.
+
+        Servers whose policy says ``compiled = "when_equal"`` follow the record. The watch does
+        the same by itself for versions in service.
+
+        Parameters
+        ----------
+        version : str or Version, default "champion"
+            Of scikit-learn, LightGBM or XGBoost.
+
+        Raises
+        ------
+        Invalid
+            When versions of its adapter have no compiled form.
+        """
+        return compile_version(self._shop(), self._version(version))
 
     def _circuit(self, tell: Tell) -> Circuit:
         return Circuit(self._shop(tell))

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from renewal.compress.options import CompressOptions
 from renewal.core.duration import format_duration, parse_duration
 from renewal.core.errors import Invalid
 from renewal.engine.options import EngineOptions
@@ -36,7 +37,7 @@ class Policy:
 
     Parameters
     ----------
-    update, gate, rollout, monitor, serve, engine : dataclass
+    update, gate, rollout, monitor, compress, serve, engine : dataclass
         The options of each room, with their defaults.
     trust : tuple of str
         Own classes that a stored model may load, such as ``shop.features.Cleaner``; they
@@ -47,6 +48,7 @@ class Policy:
     gate: GateOptions = field(default_factory=GateOptions)
     rollout: RolloutOptions = field(default_factory=RolloutOptions)
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
+    compress: CompressOptions = field(default_factory=CompressOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
     engine: EngineOptions = field(default_factory=EngineOptions)
     trust: tuple[str, ...] = ()

@@ -9,6 +9,8 @@ import typer
 
 from renewal.cli import (
     approving,
+    compiling,
+    compressing,
     data,
     demo,
     evaluating,
@@ -40,7 +42,9 @@ for module in (
     proving,
     recipes,
     approving,
+    compiling,
     operate,
+    compressing,
     updating,
     demo,
 ):

@@ -63,7 +63,7 @@ def update(
         if dry_run:
             _foresee(found, strategy, as_json=as_json)
             return
-        with _following(as_json=as_json) as (tell, hear):
+        with following(as_json=as_json) as (tell, hear):
             done = found.update(
                 strategy or None, budget=budget, roll_out=roll_out, tell=tell, hear=hear
             )
@@ -197,7 +197,7 @@ def _seconds(expected_s: float | None) -> str:
 
 
 @contextmanager
-def _following(*, as_json: bool) -> Iterator[tuple[Tell, HearRecipe]]:
+def following(*, as_json: bool) -> Iterator[tuple[Tell, HearRecipe]]:
     """Yield who prints happenings, and who draws a bar for each recipe that is at work."""
     if as_json:
         with teller(as_json=True) as tell_json:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from renewal.compress.form import Form
 from renewal.compress.material import Material
 
-Family = Literal["prune", "quantize", "distil", "factorize", "recover"]
+Family = Literal["prune", "quantize", "distil", "factorize", "recover", "export"]
 
 
 class Technique(Protocol):

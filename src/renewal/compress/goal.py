@@ -117,6 +117,11 @@ class Goal:
         return _direction(self.metric or _ACCURACY)
 
     @property
+    def is_absolute(self) -> bool:
+        """Whether the line is a value of the metric, and not a drop from the parent's."""
+        return _parse(self._tau_of(self.metric or _ACCURACY), "tau").value > 0.0
+
+    @property
     def line(self) -> str:
         """The line in words: ``accuracy falls by at most 0.01``."""
         name = (self.metric or _ACCURACY).removeprefix("-")

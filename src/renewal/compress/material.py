@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 
@@ -64,6 +65,12 @@ class Material:
         self.effort = effort
         self.scratch = scratch
         self.trust = trust
+
+    def at(self, effort: float) -> Material:
+        """Return the same material with another effort; what is computed already is shared."""
+        other = copy(self)
+        other.effort = effort
+        return other
 
     @cached_property
     def labels(self) -> Labels:

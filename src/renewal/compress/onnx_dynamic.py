@@ -19,10 +19,10 @@ from renewal.compress.onnx_shared import (
     kept_layers,
     quiet,
     rebuilt,
-    saturates,
     shares,
     why_not_layers,
 )
+from renewal.compress.processor import saturates
 
 _WHO = "quantize.dynamic"
 # No Conv: ONNX Runtime's ConvInteger is about ten times slower than float32.

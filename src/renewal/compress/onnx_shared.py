@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +25,6 @@ _RANK_FORWARDS = 2048
 _MOST_RANK_ROWS = 256
 _FEWEST_RANK_ROWS = 32
 _CHECK_ROWS = 64
-_FLAGS = ("avx512_vnni", "avx_vnni", "avxvnni", "amx_int8")
 
 
 def why_not_layers(
@@ -172,30 +170,6 @@ def _strip(proto: Proto) -> None:
     for each in (*proto.graph.node, *proto.graph.initializer):
         each.doc_string = ""
         del each.metadata_props[:]
-
-
-def on_x86() -> bool:
-    """Return whether this is an x86 processor, whose kernels want uint8 activations."""
-    return platform.machine().lower() in {"x86_64", "amd64", "x86", "i686"}
-
-
-def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Return whether sums of bytes can saturate on this processor.
-
-    On x86 without VNNI, products of uint8 and int8 are added in pairs in 16 bits and clipped;
-    weights of 7 bits keep them below. Where the processor cannot be asked, the answer is the
-    careful one.
-    """
-    if not on_x86():
-        return False
-    try:
-        text = cpuinfo.read_text()
-    except OSError:
-        return True
-    flags = {
-        flag for line in text.splitlines() if line.startswith("flags") for flag in line.split()
-    }
-    return flags.isdisjoint(_FLAGS)
 
 
 def _no_layer(ops: Iterable[str]) -> str:

@@ -30,13 +30,12 @@ from renewal.compress.onnx_shared import (
     demand_share,
     few_features,
     kept_layers,
-    on_x86,
     quiet,
     rebuilt,
-    saturates,
     shares,
     why_not_layers,
 )
+from renewal.compress.processor import on_x86, saturates
 from renewal.core.errors import Invalid
 from renewal.models.onnx_model import OnnxModel
 

@@ -173,7 +173,8 @@ def report_of(
     parent_value : float or None
         Of the objective for the parent; None: by its size.
     """
-    about = None if certified.best is None or model is None else certified.of(certified.best)
+    about = next((each for each in certified.tested if each.key == certified.best), None)
+    about = None if model is None else about
     if parent_value is None and parent.size is not None:
         parent_value = parent.size.of(goal.objective)
     return CompressionReport(

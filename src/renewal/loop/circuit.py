@@ -1,4 +1,4 @@
-"""The circuit of one model: finish, seal, roll, watch, update. One round is one tick."""
+"""The circuit of one model: finish, seal, roll, watch, update, compress. One round, one tick."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from renewal.compress.options import CompressOptions
 from renewal.core.errors import Corrupt, Invalid, Missing, NotFound, Refused, RenewalError
 from renewal.core.verdict import Verdict
 from renewal.loop.approving import expire
+from renewal.loop.compiling import compile_due
+from renewal.loop.compress_asked import asked_by, is_due
+from renewal.loop.compressing import CompressRun
 from renewal.loop.happening import Happening
-from renewal.loop.journal import Journal, Run, last_runs, open_run
+from renewal.loop.journal import COMPRESS, UPDATE, Journal, Run, last_runs, open_run
 from renewal.loop.lease import held
 from renewal.loop.options import UpdateOptions
 from renewal.loop.rolling import advance
@@ -50,7 +54,7 @@ class Circuit:
         self.shop = shop
 
     def tick(self) -> None:
-        """Run one round: finish an open run, seal the log, roll, watch, and update if due."""
+        """Run one round: finish an open run, seal, roll, watch; update or compress if due."""
         shop = self.shop
         if "champion" not in shop.registry.aliases(shop.spec.name):
             return
@@ -62,6 +66,7 @@ class Circuit:
             expire(shop)
             rollout = advance(shop)
             keep_vigil(shop)
+            compile_due(shop)
             if rollout is not None and rollout.is_open and not self._may_replace(rollout):
                 return
             reasons = self._reasons()
@@ -75,7 +80,10 @@ class Circuit:
                     options.spending,
                     roll_out=True,
                 )
-                self._try(self._opened(asked, lease, fence), lease, fence)
+                self._try(self._opened(UPDATE, asked, lease, fence), lease, fence)
+            elif (rollout is None or not rollout.is_open) and is_due(shop):
+                asked_too = asked_by(shop, shop.compress, roll_out=True)
+                self._try(self._opened(COMPRESS, asked_too, lease, fence), lease, fence)
 
     def update(
         self, reasons: Sequence[str], recipes: Sequence[str], budget: Budget, *, roll_out: bool
@@ -97,7 +105,28 @@ class Circuit:
             if left is not None:
                 self._try(left, lease, fence)
             asked = self._asked(reasons, recipes, budget, roll_out=roll_out)
-            return self._run(self._opened(asked, lease, fence), lease, fence)
+            return self._run(self._opened(UPDATE, asked, lease, fence), lease, fence)
+
+    def compress(self, options: CompressOptions, *, roll_out: bool) -> Run:
+        """Compress the champion now and return the closed run.
+
+        Raises
+        ------
+        NotFound
+            When the model has no champion yet.
+        Unavailable
+            When a watcher is at work on the model.
+        Refused
+            When there is no row to search on.
+        """
+        shop = self.shop
+        with held(shop.db, shop.watched) as (lease, fence):
+            seal(shop)
+            left = open_run(shop.db, shop.spec.name)
+            if left is not None:
+                self._try(left, lease, fence)
+            asked = asked_by(shop, options, roll_out=roll_out)
+            return self._run(self._opened(COMPRESS, asked, lease, fence), lease, fence)
 
     def _asked(
         self, reasons: Sequence[str], recipes: Sequence[str], budget: Budget, *, roll_out: bool
@@ -118,9 +147,9 @@ class Circuit:
         on_probation_for = self.shop.clock.now() - rollout.started_at
         return rollout.stage == "probation" and on_probation_for >= self.shop.update.patience
 
-    def _opened(self, asked: Asked, lease: Lease, fence: int) -> Run:
+    def _opened(self, kind: str, asked: Any, lease: Lease, fence: int) -> Run:
         journal = self._journal(lease, fence)
-        return journal.start(self.shop.spec.name, "update", to_plain(asked))
+        return journal.start(self.shop.spec.name, kind, to_plain(asked))
 
     def _try(self, run: Run, lease: Lease, fence: int) -> None:
         """Do a run whose failure stops nothing else: it is logged, told and in the journal."""
@@ -132,15 +161,17 @@ class Circuit:
     def _run(self, run: Run, lease: Lease, fence: int) -> Run:
         """Do what is left of a run; one that cannot go on is closed with its reason."""
         journal = self._journal(lease, fence)
+        doing = CompressRun if run.kind == COMPRESS else UpdateRun
+        what = "compression" if run.kind == COMPRESS else "update"
         try:
-            UpdateRun(self.shop, journal, run).finish()
+            doing(self.shop, journal, run).finish()
         except _FINAL as error:
-            _log.warning("model %s: update %s failed: %s", run.model, run.id, error)
+            _log.warning("model %s: %s %s failed: %s", run.model, what, run.id, error)
             journal.finish(run, "failed", {"entries": [], "candidate": None, "why": str(error)})
             shutil.rmtree(self.shop.place.scratch(run.id), ignore_errors=True)
-            self._tell("failed", f"the update could not go on: {error}")
+            self._tell("failed", f"the {what} could not go on: {error}")
             raise
-        return last_runs(self.shop.db, run.model, limit=1)[0]
+        return last_runs(self.shop.db, run.model, limit=1, kind=run.kind)[0]
 
     def _note_failure(self, run: Run, error: RenewalError) -> None:
         self.shop.registry.note(

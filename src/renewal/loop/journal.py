@@ -30,6 +30,9 @@ from renewal.registry.db import Database
 
 Output = dict[str, Any]
 
+UPDATE = "update"
+COMPRESS = "compress"
+
 
 class Fence(Protocol):
     """A held lease, as far as the journal needs it."""
@@ -49,8 +52,8 @@ class Run:
         Time-ordered.
     model : str
         Whose.
-    kind : str
-        ``update``.
+    kind : {"update", "compress"}
+        What it does.
     spec : mapping
         What was asked for; fixed when the run starts.
     state : {"open", "done", "failed"}
@@ -71,7 +74,7 @@ class Run:
 
 
 class Journal:
-    """The runs and steps of a home's updates.
+    """The runs and steps of a home's updates and compressions.
 
     Parameters
     ----------
@@ -262,11 +265,12 @@ def open_run(db: Database, model: str) -> Run | None:
         return _open_run(connection, model)
 
 
-def last_runs(db: Database, model: str, limit: int = 20) -> tuple[Run, ...]:
-    """Return the newest runs of a model, newest first."""
+def last_runs(db: Database, model: str, limit: int = 20, *, kind: str = UPDATE) -> tuple[Run, ...]:
+    """Return the newest runs of a model of one kind, newest first."""
+    mine = (runs.c.model == model, runs.c.kind == kind)
     with db.read() as connection:
         found = connection.execute(
-            select(runs).where(runs.c.model == model).order_by(runs.c.id.desc()).limit(limit)
+            select(runs).where(*mine).order_by(runs.c.id.desc()).limit(limit)
         )
         return tuple(_run(row) for row in found)
 

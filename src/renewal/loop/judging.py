@@ -24,7 +24,8 @@ from renewal.gate.approvals import ask
 from renewal.gate.estimates import estimate_of
 from renewal.gate.gathering import Undefined, carried, gather
 from renewal.gate.judge import Evidence, Grant, judge, level_of_newest, not_judged, share_of_newest
-from renewal.gate.ledger import grant, looks_at, record_look, rows_used
+from renewal.gate.ledger import grant, looks_at, record_look
+from renewal.loop.asking import asked_of, used_before
 from renewal.loop.comparing import Unscorable, evaluate_versions
 from renewal.loop.guarding import vetoes_of
 from renewal.loop.workshop import Workshop
@@ -76,6 +77,7 @@ def first_verdict(shop: Workshop, candidate: Version, champion: Version, rows: R
         the champion cannot, or no row is left, or a claim is undefined on the rows, it is
         undecided and says why. A model of few rows hears that recipes can be compared.
     """
+    shop = asked_of(shop, candidate)
     return _hinted(shop, _first_look(shop, candidate, champion, rows))
 
 
@@ -87,7 +89,7 @@ def _first_look(
     granted: Grant | None = None,
 ) -> Judged:
     pair = (candidate.id, champion.id)
-    used = rows_used(shop.db, shop.spec.name, besides=pair)
+    used = used_before(shop, candidate, pair)
 
     def compare() -> Report:
         return evaluate_versions(shop, (champion, candidate), rows, used=used)
@@ -127,6 +129,7 @@ def next_verdict(shop: Workshop, candidate: Version, champion: Version, report: 
     Judged
         Guards are asked where the claims are proved, once more and at their own level.
     """
+    shop = asked_of(shop, candidate)
     pair = (candidate.id, champion.id)
     before = looks_at(shop.db, shop.spec.name, *pair)
     earlier = _series(shop, before[-1].series or ()) if before else []
@@ -237,7 +240,8 @@ def running_verdict(shop: Workshop, candidate: Version, champion: Version, rows:
     shop, candidate, champion, rows
         As for `first_verdict`; rows of the pair's earlier looks are left out.
     """
-    used = rows_used(shop.db, shop.spec.name)
+    shop = asked_of(shop, candidate)
+    used = used_before(shop, candidate)
 
     def compare() -> Report:
         return evaluate_versions(shop, (champion, candidate), rows, used=used)

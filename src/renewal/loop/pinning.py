@@ -19,6 +19,7 @@ from renewal.loop.sampled import without_requested
 from renewal.loop.workshop import Workshop
 from renewal.registry.codec import from_plain, to_plain
 from renewal.update.desk import Desk, Pinned
+from renewal.update.lineage import source_version
 from renewal.update.stretches import selection_rows
 
 _N_BASES = 8
@@ -79,7 +80,8 @@ def desk_of(shop: Workshop, pinned: Mapping[str, Any]) -> Desk:
 def _bases(shop: Workshop) -> list[list[str]]:
     """Return model and id of the live versions of other models with the same kind of inputs."""
     registry = shop.registry
-    mine = registry.version(shop.spec.name, "champion").manifest
+    champion = registry.version(shop.spec.name, "champion")
+    mine = source_version(registry.lineage(champion.id)).manifest
     found = []
     for spec in registry.models():
         live = registry.aliases(spec.name).get("champion")

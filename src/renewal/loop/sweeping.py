@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
+from renewal.compress.book import forget_trials, named_by, trials_of
 from renewal.core.version import Version
+from renewal.evaluate.compiled import forget_forms, recorded_graphs
 from renewal.loop.journal import last_runs, steps_of
 from renewal.loop.lease import held
 from renewal.loop.rolling import CIRCUIT
@@ -38,9 +40,9 @@ class Swept:
 def sweep_losers(shop: Workshop, older: timedelta) -> Swept:
     """Delete the bytes of candidates that lost a race, and release their snapshots.
 
-    What heats on a share of the rows left behind goes, too. A version that was ever live,
-    judged, rolled out or named by an alias stays whole, and so does every object that another
-    version shares, such as the base of a LoRA addition.
+    What heats on a share of the rows, and trials of compressions, left behind goes, too. A
+    version that was ever live, judged, rolled out or named by an alias stays whole, and so does
+    every object that another version shares, such as the base of a LoRA addition.
 
     Parameters
     ----------
@@ -71,6 +73,7 @@ def sweep_losers(shop: Workshop, older: timedelta) -> Swept:
         ]
         needed = _needed(shop, losers)
         _delete_heats(shop, before, needed + _of(losers))
+        _delete_trials(shop, before, needed + _of(losers))
         freed = [(each, _delete(shop, each, needed)) for each in losers]
         gone = [each for each, found in freed if found is not None]
         n_bytes = sum(found for _, found in freed if found is not None)
@@ -96,10 +99,14 @@ def _named(shop: Workshop) -> set[str]:
 
 
 def _needed(shop: Workshop, losers: list[Version]) -> Counter[str]:
-    """Count which objects the versions of every model need that are no losers."""
+    """Count which objects the versions of every model need that are no losers.
+
+    The graph of a compiled form is needed while a record names it.
+    """
     gone = {each.id for each in losers}
     every = [each for spec in shop.registry.models() for each in shop.registry.versions(spec.name)]
-    return _of([each for each in every if each.id not in gone])
+    graphs = Counter(recorded_graphs(shop.db))
+    return _of([each for each in every if each.id not in gone]) + graphs
 
 
 def _of(versions: Sequence[Version]) -> Counter[str]:
@@ -125,6 +132,15 @@ def _delete_heats(shop: Workshop, before: datetime, needed: Counter[str]) -> Non
                     shop.store.delete(each)
 
 
+def _delete_trials(shop: Workshop, before: datetime, needed: Counter[str]) -> None:
+    """Forget old trials of compressions, and delete what no version and no younger one needs."""
+    gone = forget_trials(shop.db, shop.spec.name, before)
+    younger = named_by(trials_of(shop.db))
+    for each in gone:
+        if not needed[each] and each not in younger:
+            shop.store.delete(each)
+
+
 def _delete(shop: Workshop, version: Version, needed: Counter[str]) -> int | None:
     """Delete what only this version needs; return the bytes of its artifact if it was there.
 
@@ -134,6 +150,8 @@ def _delete(shop: Workshop, version: Version, needed: Counter[str]) -> int | Non
     alone = [each for each in (manifest.artifact, *manifest.parts.values()) if not needed[each]]
     deleted = {each for each in alone if shop.store.delete(each)}
     shop.feed.release(version.id)
+    for graph in forget_forms(shop.db, version.id):
+        shop.store.delete(graph)
     if not deleted:
         return None
     return manifest.artifact_bytes if manifest.artifact in deleted else 0

@@ -36,6 +36,7 @@ from renewal.registry.codec import from_plain, to_plain
 from renewal.update.budget import Budget
 from renewal.update.desk import Desk
 from renewal.update.entry import FORMER, Entry, pick
+from renewal.update.lineage import source_version
 from renewal.update.recipe import parse_recipe
 from renewal.update.stretches import judged_rows
 
@@ -146,7 +147,8 @@ class UpdateRun:
     def _warm_up(self) -> None:
         """Let workers load what they will need while this process reads and loads its own."""
         champion = self.shop.registry.version(self.shop.spec.name, "champion")
-        self.shop.engine.warm_up([plugin_module("adapters", champion.manifest.adapter)])
+        source = source_version(self.shop.registry.lineage(champion.id))
+        self.shop.engine.warm_up([plugin_module("adapters", source.manifest.adapter)])
 
     @cached_property
     def _desk(self) -> Desk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from renewal.compress.options import CompressOptions
 from renewal.core.clock import Clock
 from renewal.core.spec import ModelSpec
 from renewal.data.feed import Feed
@@ -17,6 +18,7 @@ from renewal.monitor.options import MonitorOptions
 from renewal.registry.db import Database
 from renewal.registry.registry import Registry
 from renewal.rollout.options import RolloutOptions
+from renewal.serve.options import Compiled
 from renewal.store.contract import Store
 
 
@@ -38,7 +40,7 @@ class Workshop:
         Of the home; decides the roles of timeless rows.
     trust : tuple of str
         Own classes that stored models may load.
-    update, gate, rollout, monitor : dataclass
+    update, gate, rollout, monitor, compress : dataclass
         The policy.
     tell : callable
         Hears of everything that happens.
@@ -46,6 +48,8 @@ class Workshop:
         Where all of it is kept, for workers in other processes.
     hear : callable
         Hears how far each recipe of a race has come.
+    compiled : {"when_equal", "never"}
+        Whether versions in service are checked for a compiled form.
     """
 
     spec: ModelSpec
@@ -62,9 +66,11 @@ class Workshop:
     gate: GateOptions
     rollout: RolloutOptions
     monitor: MonitorOptions
+    compress: CompressOptions
     tell: Tell
     place: Place
     hear: HearRecipe = hear_no_recipe
+    compiled: Compiled = "when_equal"
 
     @property
     def watched(self) -> str:

@@ -27,7 +27,12 @@ from renewal.registry.registry import Registry
 from renewal.store.contract import Store
 from renewal.store.local import LocalStore
 from renewal.update.contract import Parent
-from renewal.update.lineage import living_ancestors, unknown_until_us, unmapped_version
+from renewal.update.lineage import (
+    living_ancestors,
+    source_version,
+    unknown_until_us,
+    unmapped_version,
+)
 from renewal.update.stretches import selection_rows, thinned, training_rows
 
 
@@ -128,18 +133,23 @@ class Desk:
         return self.version(self.pinned.baseline)
 
     @cached_property
+    def source(self) -> Version:
+        """The champion, or, where that is compressed, what it was made of."""
+        return source_version(self.registry.lineage(self.baseline.id))
+
+    @cached_property
     def parent(self) -> Parent:
-        """The champion, loaded: what every strategy starts from."""
-        manifest = self.baseline.manifest
-        lineage = self.registry.lineage(self.baseline.id)
-        keyset = self._keyset(self.baseline)
+        """The source, loaded: what every strategy starts from."""
+        manifest = self.source.manifest
+        lineage = self.registry.lineage(self.source.id)
+        keyset = self._keyset(self.source)
         inside = unmapped_version(lineage)
         only_mapped = None
-        if keyset is not None and inside.id != self.baseline.id:
+        if keyset is not None and inside.id != self.source.id:
             learned = self._keyset(inside)
             only_mapped = keyset if learned is None else keyset.without(learned)
         return Parent(
-            version=self.baseline,
+            version=self.source,
             estimator=load_estimator(manifest, self.store, self.pinned.trust),
             adapter=adapter_of(manifest),
             task=load_plugin("tasks", manifest.task)(),

@@ -166,7 +166,7 @@ def _as_it_is(desk: Desk, order: Order) -> Done:
     version = desk.baseline if is_keep else desk.version(order.label.removeprefix(FORMER))
     if not desk.is_fair_to(version):
         return Done(why_not=_SEEN if is_keep else "it trained on rows on which the race chooses")
-    if is_keep:
+    if is_keep and desk.source.id == desk.baseline.id:
         adapter, estimator = desk.parent.adapter, desk.parent.estimator
     else:
         adapter = adapter_of(version.manifest)

@@ -80,6 +80,28 @@ def unmapped_version(lineage: Sequence[Version]) -> Version:
     return found
 
 
+COMPRESS = "compress"
+"""The strategy of versions that are another, smaller form of their parent."""
+
+
+def source_version(lineage: Sequence[Version]) -> Version:
+    """Return the version that goes on learning: a compressed one gives way to what it was made of.
+
+    A graph of integers cannot be fitted, and what is trained on from a pruned model keeps its
+    scars: so updates start from the model before its compression, and what comes of them is
+    compressed anew.
+
+    Parameters
+    ----------
+    lineage : sequence of Version
+        The version, its parent, its parent's parent, ...
+    """
+    for version in lineage:
+        if version.manifest.strategy != COMPRESS:
+            return version
+    return lineage[-1]
+
+
 def _keeps_parent(version: Version) -> bool:
     manifest = version.manifest
     if manifest.parent is None:

@@ -1,0 +1,60 @@
+"""The chains that a search tries where nobody names any, by what kind of model it is."""
+
+from __future__ import annotations
+
+from renewal.compress.chain import Chain, parse_chain
+from renewal.compress.form import Form
+
+_GRAPH = (
+    "quantize.dynamic:*",
+    "quantize.static:*",
+    "prune.neurons:* > quantize.dynamic",
+    "prune.neurons:* > quantize.static",
+    "factorize.graph:* > quantize.dynamic",
+    "factorize.graph:* > quantize.static",
+    "prune.magnitude:*",
+    "quantize.half",
+)
+_NETWORK = (
+    "export.graph",
+    *_GRAPH[:-2],
+    "prune.channels:* > recover.distil > quantize.static",
+    "factorize.svd:* > recover.distil > quantize.static",
+)
+_LANGUAGE = (
+    "export.graph",
+    "quantize.dynamic:*",
+    "factorize.graph:* > quantize.dynamic",
+    "prune.heads:* > recover.distil > quantize.dynamic",
+    "distil.student:student=text_linear,*",
+)
+_CLASSICAL = (
+    "prune.forest:*",
+    "prune.rounds:*",
+    "prune.path:*",
+    "prune.l1:*",
+    "prune.features:*",
+    "distil.student:student=boosting,*",
+    "distil.student(student=linear)",
+)
+_BOOSTED = ("prune.rounds:*", "distil.student:student=boosting,*")
+_STRANGE = ("distil.student:student=boosting,*", "distil.student(student=linear)")
+_BY_ADAPTER = {
+    "onnx": _GRAPH,
+    "torch": _NETWORK,
+    "transformers": _LANGUAGE,
+    "sklearn": _CLASSICAL,
+    "lightgbm": _BOOSTED,
+    "xgboost": _BOOSTED,
+}
+
+
+def default_chains(form: Form) -> tuple[Chain, ...]:
+    """Return the chains that suit a model's adapter; those that cannot work say so when tried.
+
+    Parameters
+    ----------
+    form : Form
+        The parent.
+    """
+    return tuple(parse_chain(each) for each in _BY_ADAPTER.get(form.adapter, _STRANGE))

@@ -1,0 +1,266 @@
+"""Carrying out a chain: steps, export, bytes, and the scores that the stored bytes give."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from renewal.compress.book import Book, kept_scores, read_scores
+from renewal.compress.chain import Chain, Step
+from renewal.compress.exporting import GRAPH, exported, is_exported
+from renewal.compress.form import Form
+from renewal.compress.material import Material
+from renewal.compress.measure import size_of
+from renewal.compress.processor import saturates
+from renewal.compress.trial import Trial
+from renewal.core.errors import Conflict, Invalid, Missing, RenewalError
+from renewal.core.plugin import load_plugin
+from renewal.core.progress import tell_progress
+from renewal.data.rows import Rows
+from renewal.evaluate.cache import rows_id
+from renewal.models.task import Scores
+from renewal.store.digest import digest
+
+_log = logging.getLogger(__name__)
+_LONGEST_REASON = 300
+_N_KEPT = 4
+# What decides the bytes that come out of a chain; one that is not installed decides nothing.
+_LIBRARIES = (
+    "lightgbm",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "renewal",
+    "scikit-learn",
+    "torch",
+    "torch-pruning",
+    "transformers",
+    "xgboost-cpu",
+)
+
+
+class Runner:
+    """Carries out chains on one parent, each of them once.
+
+    Parameters
+    ----------
+    parent : Form
+        What is compressed; never changed.
+    parent_key : str
+        Digest that names its bytes, its map and its columns.
+    parent_bytes : int
+        Of its artifact, with the base that it is an addition to.
+    material : Material
+        What the steps may learn from.
+    validation : Rows
+        Labelled rows on which the search compares; no step ever sees them.
+    book : Book
+        What was done already.
+    seed : int, default 0
+        Of everything that is random.
+    """
+
+    def __init__(
+        self,
+        parent: Form,
+        parent_key: str,
+        parent_bytes: int,
+        *,
+        material: Material,
+        validation: Rows,
+        book: Book,
+        seed: int = 0,
+    ) -> None:
+        self.parent = parent
+        self.validation = validation
+        self.material = material
+        self.book = book
+        self.n_run = 0
+        self._seed = seed
+        self._parent_bytes = parent_bytes
+        self._fixed = {
+            "parent": parent_key,
+            "validation": rows_id(validation),
+            "seed": seed,
+            "libraries": _libraries(),
+        }
+        self._train = rows_id(material.train)
+        self._kept: OrderedDict[tuple[str, float], Form] = OrderedDict()
+
+    def trial(self, chain: Chain, effort: float = 1.0) -> Trial:
+        """Return what came of a chain; a chain that was carried out before is not run again.
+
+        Parameters
+        ----------
+        chain : Chain
+            Without a free knob.
+        effort : float in (0, 1], default 1
+            Share of the epochs and rows that its steps spend; of no effect where none learns.
+
+        Returns
+        -------
+        Trial
+            With `failed` where a step, the export or the scoring has failed: the reason.
+
+        Raises
+        ------
+        Conflict, Unavailable
+            When a room fails, which says nothing about the chain.
+        """
+        learns = any(each.does.learns for each in chain.steps)
+        effort = effort if learns else 1.0
+        key = self._key(chain, effort, learns=learns)
+        found = self.book.find(key)
+        if found is not None:
+            return found
+        tell_progress(chain.label)
+        began = time.perf_counter()
+        blank = Trial(key, chain.label, learned=learns, effort=effort)
+        self.n_run += 1
+        try:
+            made = self._carried_out(chain, blank)
+        except (Conflict, Missing):
+            raise
+        except Exception as error:  # noqa: BLE001  # the plug-in border: a step may raise anything
+            if not isinstance(error, RenewalError):
+                _log.warning("the chain %s failed", chain.label, exc_info=error)
+            made = replace(blank, failed=_reason(error))
+        made = replace(made, seconds=time.perf_counter() - began)
+        self.book.write(made)
+        return made
+
+    def levels(self, chain: Chain) -> tuple[Any, ...]:
+        """Return the options that a chain's free knob can take, the mildest first.
+
+        Raises
+        ------
+        Invalid
+            When the step cannot be done with what the steps before it make, with the reason.
+        """
+        place = chain.free
+        assert place is not None, "only a chain with a free knob has levels"
+        step = chain.steps[place]
+        form, material = self._taken(step, chain.steps[:place], 1.0)
+        _demand(step, form, material)
+        return step.does.levels(form, material)
+
+    def form(self, trial: Trial) -> Form:
+        """Return the model of a trial, loaded from its stored bytes."""
+        if not trial.artifact:
+            return self.parent
+        adapter = load_plugin("adapters", trial.adapter)()
+        estimator = adapter.load(self.book.store.get(trial.artifact), self.material.trust)
+        assert trial.signature is not None, "a trial that did not fail has a signature"
+        return Form(trial.adapter, estimator, trial.signature, trial.classes, self.parent.score_map)
+
+    def scores(self, trial: Trial) -> Scores:
+        """Return what a trial says of the validation rows."""
+        return read_scores(self.book.store, trial.scores)
+
+    def _carried_out(self, chain: Chain, blank: Trial) -> Trial:
+        form = self._after(chain.steps, blank.effort)
+        if chain.steps:
+            form = exported(form)
+            data = form.runs.dump(form.estimator)
+            loaded = form.runs.load(data, self.material.trust)
+            # What is scored is what was stored, in the runtime that will serve it.
+            form = replace(form, estimator=form.runs.ready(loaded, form.signature))
+            artifact, n_bytes = self.book.store.put(data), len(data)
+        else:
+            artifact, n_bytes = "", self._parent_bytes
+        scores = form.predict(self.validation.features)
+        self._demand_scores(form, scores)
+        return replace(
+            blank,
+            adapter=form.adapter,
+            artifact=artifact,
+            signature=form.signature,
+            classes=form.classes,
+            size=size_of(form, n_bytes),
+            scores=kept_scores(self.book.store, scores),
+        )
+
+    def _after(self, steps: tuple[Step, ...], effort: float) -> Form:
+        """Return the form after some steps; the last few are kept, for chains begin alike."""
+        if not steps:
+            return self.parent
+        key = (Chain(steps).label, effort)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        step = steps[-1]
+        form, material = self._taken(step, steps[:-1], effort)
+        _demand(step, form, material)
+        made = step.does.apply(form, step.options, material, seed=self._seed)
+        self._kept[key] = made
+        while len(self._kept) > _N_KEPT:
+            self._kept.popitem(last=False)
+        return made
+
+    def _taken(self, step: Step, before: tuple[Step, ...], effort: float) -> tuple[Form, Material]:
+        """Return the form that a step is handed, as a graph where it takes nothing else."""
+        form = self._after(before, effort)
+        if form.adapter not in step.does.takes and GRAPH in step.does.takes:
+            form = exported(form)
+        return form, self.material.at(effort)
+
+    def _demand_scores(self, form: Form, scores: Scores) -> None:
+        wanted = (len(self.validation), len(form.classes) or 1)
+        if scores.shape != wanted or not np.isfinite(scores).all():
+            n_bad = int((~np.isfinite(scores)).sum())
+            raise Invalid(
+                "compress",
+                needs=f"finite scores of shape {wanted}",
+                came=f"shape {scores.shape}, {n_bad:,} not finite",
+                todo="Leave this chain out.",
+            )
+
+    def _key(self, chain: Chain, effort: float, *, learns: bool) -> str:
+        needs = {**self._fixed, "chain": chain.label, "effort": effort}
+        # Steps that do not learn may calibrate on a few rows, so the rows are always named.
+        needs["train"] = self._train
+        needs["learns"] = learns
+        return digest(json.dumps(needs, sort_keys=True).encode())
+
+
+def _demand(step: Step, form: Form, material: Material) -> None:
+    does = step.does
+    why_not: str | None = None
+    if form.adapter not in does.takes:
+        graph = ", or what can be exported to one" if is_exported(form.adapter) else ""
+        why_not = f"it takes models of {', '.join(does.takes)}{graph}, and this is {form.adapter}"
+    else:
+        why_not = does.why_not(form, material)
+    if why_not is not None:
+        raise Invalid(
+            step.technique,
+            needs="a model that this step can work on",
+            came=why_not,
+            todo="Leave this chain out.",
+        )
+
+
+def _reason(error: Exception) -> str:
+    words = str(error) if isinstance(error, RenewalError) else f"{type(error).__name__}: {error}"
+    return " ".join(words.split())[:_LONGEST_REASON]
+
+
+def _libraries() -> Mapping[str, str]:
+    # Graphs of integers are written as this processor likes them.
+    found = {"processor": f"{platform.machine()}, {'7' if saturates() else '8'} bits"}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,194 @@
+"""A certificate: what was certified, on which rows, at which level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from renewal.compress.certify import Certified, Status
+from renewal.compress.goal import Goal
+from renewal.compress.report import CompressionReport, Latency, Side, report_of
+from renewal.compress.runner import Runner
+from renewal.compress.search import Found
+from renewal.core.version import Version
+from renewal.data.rows import Rows
+from renewal.evaluate.cache import rows_id
+from renewal.gate.ledger import grant
+from renewal.gate.proving import levels_of
+from renewal.loop.asking import gate_for
+from renewal.loop.certifying import Entrant, certified, claim_of
+from renewal.loop.entrants import latencies, points_of
+from renewal.loop.journal import COMPRESS, Run, last_runs
+from renewal.loop.workshop import Workshop
+
+_HALF = 0.5
+_ALL_RUNS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What was certified, as the journal keeps it: plain values.
+
+    Parameters
+    ----------
+    certified : Certified
+        Status, bounds, and every model that was tested.
+    parent_value : float
+        Of the metric, on the test rows.
+    n_rows : int
+        Test rows.
+    rows : str
+        Digest that names them.
+    report : CompressionReport
+        Size, time, flips and bound beside the parent, and the front.
+    """
+
+    certified: Certified
+    parent_value: float
+    n_rows: int
+    rows: str
+    report: CompressionReport
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """A search that has ended, as its certificate needs it.
+
+    Parameters
+    ----------
+    runner : Runner
+        Loads its models.
+    found : Found
+        What it found.
+    goal : Goal
+        Settled.
+    source : Version
+        What was compressed.
+    """
+
+    runner: Runner
+    found: Found
+    goal: Goal
+    source: Version
+
+
+def certificate_of(
+    shop: Workshop,
+    run: Run,
+    search: Search,
+    entrants: Sequence[Entrant],
+    rows: Rows,
+    *,
+    share: float,
+) -> Certificate:
+    """Certify the front of a search on the test rows, and report what came of it.
+
+    Parameters
+    ----------
+    shop : Workshop
+        The rooms.
+    run : Run
+        That certifies.
+    search : Search
+        Whose front.
+    entrants : sequence of Entrant
+        The front, in the order of the tests.
+    rows : Rows
+        Test rows; where there is none, the result says so.
+    share : float in (0, 1]
+        Of the level.
+
+    Raises
+    ------
+    Invalid
+        When the metric is undefined on these rows.
+    """
+    runner, found, goal = search.runner, search.found, search.goal
+    named, value, fast = rows_id(rows), math.nan, (Latency(), Latency())
+    if len(rows):
+        alpha = share * level_of(shop, run, goal, search.source.id, named)
+        parent = (search.source, runner.parent)
+        result, value = certified(shop, parent, entrants, rows, goal, alpha=alpha)
+        fast = latencies(shop, runner.parent, entrants, rows, result)
+    else:
+        result = _nothing_to_test_on(found, goal)
+    chosen = next((each for each in found.trials if each.key == result.best), None)
+    report = report_of(
+        result,
+        goal,
+        parent=Side(search.source.name, found.trials[0].size, fast[0]),
+        model=None if chosen is None else Side(chosen.chain, chosen.size, fast[1]),
+        points=points_of(runner, found, goal),
+    )
+    return Certificate(result, value, len(rows), named, report)
+
+
+def level_of(shop: Workshop, run: Run, goal: Goal, source: str, rows: str) -> float:
+    """Return the level of a certification: of the goal, and no more than the gate grants.
+
+    What is certified is then accepted by the gate at its own level, on the same rows and by
+    the same test. Each earlier compression of the same source on these rows has told whoever
+    asks again one bit, whether something was certified, and halves the level.
+
+    Parameters
+    ----------
+    shop : Workshop
+        The rooms.
+    run : Run
+        That certifies.
+    goal : Goal
+        Its `alpha`.
+    source : str
+        Id of what is compressed.
+    rows : str
+        Digest that names the test rows.
+    """
+    options = gate_for(shop.gate, claim_of(goal, 1.0))
+    granted = grant(shop.db, shop.spec.name, ("", source), options)
+    level = min(goal.alpha, levels_of(options, granted.level, is_first=True).accept)
+    earlier = [each for each in _before(shop, run) if _used(each, source, rows)]
+    return float(level * _HALF ** len(earlier))
+
+
+def answered(shop: Workshop, run: Run, rows: str) -> Run | None:
+    """Return the earlier run that was asked the same on the same test rows, and finished.
+
+    Parameters
+    ----------
+    shop : Workshop
+        The rooms.
+    run : Run
+        That asks.
+    rows : str
+        Digest that names the test rows.
+    """
+    for each in _before(shop, run):
+        is_whole = each.state == "done" and not (each.outcome or {}).get("is_cut", True)
+        is_same = dict(each.spec) == dict(run.spec)
+        if is_whole and is_same and _used(each, str(run.spec.get("source")), rows):
+            return each
+    return None
+
+
+def _before(shop: Workshop, run: Run) -> list[Run]:
+    """Return earlier compressions of the model; what only repeats an answer is none."""
+    found = last_runs(shop.db, shop.spec.name, kind=COMPRESS, limit=_ALL_RUNS)
+    return [each for each in found if each.id < run.id and not (each.outcome or {}).get("same_as")]
+
+
+def _nothing_to_test_on(found: Found, goal: Goal) -> Certified:
+    """Return the result of a search whose test rows are all used up, or not there yet."""
+    best = [
+        each for each in found.trials if each.artifact and found.gains[each.key] >= -found.margin
+    ]
+    reason = "No test row is left that neither model has trained on: wait for labels."
+    status: Status = "uncertified" if best else "infeasible"
+    key = min(best, key=lambda each: each.size.bytes).key if best else None  # type: ignore[union-attr]  # what has an artifact has a size
+    return Certified(status, found.margin, goal.alpha, (), None, key, None, reason)
+
+
+def _used(run: Run, source: str, rows: str) -> bool:
+    """Whether an earlier run has certified with the same rows."""
+    certificate = (run.outcome or {}).get("certificate") or {}
+    return run.spec.get("source") == source and certificate.get("rows") == rows
