@@ -127,14 +127,13 @@ def test_the_network_stays_as_it_was(
     everything: tuple[TorchModel, OnnxModel, dict[str, Any]],
 ) -> None:
     """Broken when modes, weights or the random state are those of the exporter afterwards."""
-    estimator, model, before = everything
+    estimator, _, before = everything
     assert estimator.fitted is not None
     net = estimator.fitted.module
     assert [each.training for each in net.modules()] == before["modes"]
     assert all(torch.equal(each, before["state"][name]) for name, each in net.state_dict().items())
     assert torch.equal(torch.get_rng_state(), before["random"])
     assert not net._forward_pre_hooks
-    assert export(estimator, _signature(ALL)).graph == model.graph
 
 
 def test_a_server_without_torch_runs_it(
