@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from bench.compress import truth
+from bench.compress import compiled, truth
 
 PARTS: dict[str, Callable[[bool], None]] = {
     "truth": truth.run,
+    "compiled": compiled.run,
 }
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -23,6 +24,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from renewal.core.errors import Invalid, NotFound, Refused, Unavailable
 from renewal.core.plugin import load_plugin
@@ -36,6 +38,7 @@ from renewal.models.native import NativeRuntime
 from renewal.models.onnx import OnnxRuntime, compiled_runtime
 from renewal.models.onnx_graph import onnx_graph
 from renewal.models.parity import parity
+from renewal.models.parity_refusals import Refusals
 from renewal.models.score_map import ScoreMap
 from renewal.models.score_map_curves import Sigmoid, Temperature
 from renewal.models.sklearn import SklearnAdapter
@@ -197,22 +200,48 @@ def test_gaps_in_numbers_where_the_converter_is_right(
     demand_equal(pair(fitted, gapped), gapped)
 
 
-def test_parity_shows_what_the_converter_does_to_gaps_in_a_forest(
+@pytest.mark.parametrize(
+    "estimator",
+    [RandomForestClassifier(20), ExtraTreesClassifier(20), DecisionTreeClassifier()],
+    ids=["forest", "extra", "tree"],
+)
+def test_gaps_in_trees_take_the_way_of_the_fit(
+    adapter: SklearnAdapter, plain: pa.Table, labels: Labels, pair: Pair, estimator: Any
+) -> None:
+    """Broken by leaving skl2onnx up to 1.20 alone, which drops it (its issue 1253)."""
+    gapped = _with_gaps(plain, ("a", "hour"), seed=2)
+    for rows in (gapped, plain):
+        fitted = adapter.fit(estimator, rows, labels, seed=0)
+        demand_equal(pair(fitted, rows), gapped)
+
+
+def test_chances_of_float32_stay_chances(
     adapter: SklearnAdapter, plain: pa.Table, labels: Labels, pair: Pair
 ) -> None:
-    """skl2onnx up to 1.20 drops where a forest sends gaps, without a word (its issue 1253).
+    """Broken by a sum of 20 float32 votes that is 1.0000001: its logarithm has a NaN beside it."""
+    native, other = pair(adapter.fit(RandomForestClassifier(20), plain, labels, seed=0), plain)
+    found = other.predict(plain)
+    assert (found.min(), found.max()) == (native.predict(plain).min(), 1.0)
 
-    Broken by a parity that looks at clean rows only. Once a release keeps the way of gaps
-    this test fails: then turn it into the one above.
-    """
-    gapped = _with_gaps(plain, ("a", "hour"), seed=2)
-    fitted = adapter.fit(RandomForestClassifier(20), gapped, labels, seed=0)
-    native, other = pair(fitted, gapped)
-    found = parity(native, other, gapped)
-    assert found.n_labels_differ - found.n_ties_differ > 20
-    assert found.largest_difference > 0.3
-    whole = gapped.filter(pa.compute.and_(gapped["a"].is_valid(), gapped["hour"].is_valid()))
-    demand_equal((native, other), whole)
+
+def test_what_the_native_form_refuses_is_refused(
+    adapter: SklearnAdapter, rows: pa.Table, labels: Labels
+) -> None:
+    """Broken by a graph that answers where scikit-learn raises, in either kind of graph."""
+    for table in (rows, rows.drop_columns(["where"])):
+        signature = signature_of(table)
+        scaled = make_pipeline(_one_hot(), LogisticRegression())
+        model = scaled if "where" in table.column_names else LogisticRegression(max_iter=5000)
+        graph = onnx_graph(adapter.fit(model, table, labels, seed=0), signature)
+        runtime = OnnxRuntime(graph, 2, Refusals(gaps=("a",), infinite=("a",), large=("b",)))
+        assert runtime.predict(table).shape == (600, 2)
+        for name, value in (("a", None), ("a", np.nan), ("a", np.inf), ("b", 1e300)):
+            at = table.column_names.index(name)
+            odd = table.set_column(at, name, pa.array([value] * 600, pa.float64()))
+            with pytest.raises(Invalid, match=f"in the column '{name}'"):
+                runtime.predict(odd)
+        fine = table.set_column(1, "b", pa.array([-np.inf] * 600))
+        assert runtime.predict(fine).shape == (600, 2)
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["gaps-fitted", "gaps-new"])

@@ -27,7 +27,7 @@ from renewal.core.spec import Field, Signature
 from renewal.core.version import Manifest
 from renewal.models import onnx_convert
 from renewal.models.onnx import OnnxRuntime
-from renewal.models.onnx_convert import convert
+from renewal.models.onnx_convert import compile_key, convert
 from renewal.models.onnx_graph import onnx_graph
 from renewal.models.sklearn import SklearnAdapter
 
@@ -146,6 +146,32 @@ def test_time_over_kills_the_child_and_its_children(
     assert time.monotonic() - begun < 10
     assert caught.value.fields["timeout_s"] == 1.5
     _demand_gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what another process holds")
+def test_too_much_memory_kills_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken by a conversion that takes the machine's memory, and the server with it."""
+    (tmp_path / "large_child.py").write_text(
+        "import time\nheld = bytearray(b'1') * 150_000_000\ntime.sleep(60)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(onnx_convert, "_PROGRAM", "large_child")
+    with pytest.raises(Unavailable, match="within 100 MB") as caught:
+        convert(manifest_of(), b"", memory_bytes=100_000_000, timeout_s=30.0)
+    assert caught.value.fields["memory_bytes"] == 100_000_000
+
+
+def test_a_key_names_what_a_compiled_form_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken by a record that outlives the release of the runtime it was made with."""
+    key = compile_key("sklearn")
+    assert key is not None
+    assert [each in key for each in ("onnxruntime 1.", "skl2onnx ", "scikit-learn ")] == [True] * 3
+    assert "lightgbm " in (compile_key("lightgbm") or "")
+    assert compile_key("torch") is None
+    monkeypatch.setitem(onnx_convert._DEPENDS, "sklearn", ("no-such-package",))
+    compile_key.cache_clear()
+    assert compile_key("sklearn") is None
+    compile_key.cache_clear()
 
 
 def _demand_gone(pid: int) -> None:

@@ -373,7 +373,9 @@ def _whole(features: pa.Table) -> pa.Table:
 def _said(runtime: Runtime, rows: pa.Table) -> Scores | str:
     """Return the scores of rows, or in words what was raised instead."""
     try:
-        return runtime.predict(rows)
+        # Numbers beyond float32 are what is sent here: no need to warn of them.
+        with np.errstate(all="ignore"):
+            return runtime.predict(rows)
     except Exception as error:  # noqa: BLE001  # the plug-in border: a refusal is what we look for
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
@@ -517,3 +519,16 @@ def forget_forms(db: Database, version_id: str) -> tuple[str, ...]:
         connection.execute(delete(compiled_forms).where(compiled_forms.c.version_id == version_id))
         others = connection.execute(select(compiled_forms.c.body)).scalars()
         return tuple(sorted(graphs - {str(body.get("graph")) for body in others}))
+
+
+def recorded_graphs(db: Database) -> tuple[str, ...]:
+    """Return the digests of graphs that any record names: no sweep may take them.
+
+    Parameters
+    ----------
+    db : Database
+        Of the registry.
+    """
+    with db.read() as connection:
+        bodies = connection.execute(select(compiled_forms.c.body)).scalars()
+        return tuple(sorted({str(body["graph"]) for body in bodies if body.get("graph")}))

@@ -12,7 +12,7 @@ from typing import Any
 from renewal.core.errors import Invalid, Missing, Refused, RenewalError
 from renewal.core.plugin import load_plugin
 from renewal.core.version import Version
-from renewal.data.frame import conform
+from renewal.data.frame import conform_part
 from renewal.data.rows import Rows
 from renewal.evaluate.compiled import (
     CompiledForm,
@@ -226,7 +226,7 @@ def _rows(shop: Workshop, version: Version) -> Any:
         _log.info("model %s: %s is compared on rows of its fit", shop.spec.name, version.name)
     start = max(0, len(rows) - CAP_ROWS)
     features = rows.features.slice(start)
-    return conform(features, version.manifest.signature, who="renewal compile")
+    return conform_part(features, version.manifest.signature, who="renewal compile")
 
 
 def _newest(shop: Workshop) -> Rows:

@@ -166,7 +166,9 @@ class OnnxRuntime:
                 came=f"shape {scores.shape}",
                 todo="Use the native form of this version.",
             )
-        return scores
+        # Sums of float32 leave a chance of 1 at 1.0000001, and its counterpart below 0.
+        is_rounded = self._n_scores > 1 and found.dtype == np.float32
+        return np.minimum(np.maximum(scores, 0.0), 1.0) if is_rounded else scores
 
 
 def compiled_runtime(
@@ -287,6 +289,8 @@ def _numbers(column: Any, kind: str) -> NDArray[Any]:
 
 
 def _in_width(numbers: NDArray[Any], kind: str) -> NDArray[Any]:
+    if numbers.dtype == _WIDTHS[kind]:
+        return numbers
     # What is too large for float32 is infinite there, on the same side of every threshold.
     with np.errstate(over="ignore"):
         return numbers.astype(_WIDTHS[kind], copy=False)
