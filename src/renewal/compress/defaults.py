@@ -29,7 +29,9 @@ _LANGUAGE = (
     "distil.student:student=text_linear,*",
 )
 _CLASSICAL = (
-    "prune.forest:*",
+    "prune.path:* > prune.forest:trees=50,slim=true",
+    "prune.forest:leaves=256,slim=true,*",
+    "prune.forest:slim=true,*",
     "prune.rounds:*",
     "prune.path:*",
     "prune.l1:*",

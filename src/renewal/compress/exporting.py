@@ -10,6 +10,8 @@ from renewal.compress.form import Form
 from renewal.compress.material import Material
 from renewal.core.plugin import load_plugin, plugin_names
 
+_N_ROWS = 64
+
 GRAPH = "onnx"
 """The adapter of graphs."""
 
@@ -45,7 +47,7 @@ class ExportGraph:
         self,
         form: Form,
         options: ExportOptions,  # noqa: ARG002  # there are none
-        material: Material,  # noqa: ARG002  # part of the contract
+        material: Material,
         *,
         seed: int,  # noqa: ARG002  # part of the contract
     ) -> Form:
@@ -56,7 +58,7 @@ class ExportGraph:
         Invalid
             When it cannot be exported, or what came out is not equal.
         """
-        return exported(form)
+        return exported(form, material)
 
 
 def is_exported(adapter: str) -> bool:
@@ -64,8 +66,15 @@ def is_exported(adapter: str) -> bool:
     return adapter in plugin_names("exports")
 
 
-def exported(form: Form) -> Form:
+def exported(form: Form, material: Material) -> Form:
     """Return a network as a graph; any other form as it is.
+
+    Parameters
+    ----------
+    form : Form
+        Of any adapter.
+    material : Material
+        A few of its training rows are scored by both, to see whether they are equal.
 
     Raises
     ------
@@ -74,5 +83,8 @@ def exported(form: Form) -> Form:
     """
     if not is_exported(form.adapter):
         return form
-    graph = load_plugin("exports", form.adapter)(form.estimator, form.signature)
+    rows = material.train.features.slice(0, _N_ROWS).select(list(form.signature.names))
+    graph = load_plugin("exports", form.adapter)(
+        form.estimator, form.signature, rows=rows if rows.num_rows else None
+    )
     return replace(form, adapter=GRAPH, estimator=graph)

@@ -22,7 +22,7 @@ from renewal.compress.material import Material
 from renewal.compress.measure import size_of
 from renewal.compress.processor import saturates
 from renewal.compress.trial import Trial
-from renewal.core.errors import Conflict, Invalid, Missing, RenewalError
+from renewal.core.errors import Conflict, Invalid, Missing, RenewalError, Unavailable
 from renewal.core.plugin import load_plugin
 from renewal.core.progress import tell_progress
 from renewal.data.rows import Rows
@@ -33,6 +33,8 @@ from renewal.store.digest import digest
 _log = logging.getLogger(__name__)
 _LONGEST_REASON = 300
 _N_KEPT = 4
+# A full disk or memory says nothing about a chain.
+_PASSING = (MemoryError, OSError)
 # What decides the bytes that come out of a chain; one that is not installed decides nothing.
 _LIBRARIES = (
     "lightgbm",
@@ -117,9 +119,9 @@ class Runner:
         Conflict, Unavailable
             When a room fails, which says nothing about the chain.
         """
-        learns = any(each.does.learns for each in chain.steps)
+        learns = _learns(chain)
         effort = effort if learns else 1.0
-        key = self._key(chain, effort, learns=learns)
+        key = self._key_of(chain, effort)
         found = self.book.find(key)
         if found is not None:
             return found
@@ -129,15 +131,22 @@ class Runner:
         self.n_run += 1
         try:
             made = self._carried_out(chain, blank)
-        except (Conflict, Missing):
+        except (Conflict, Missing, Unavailable):
             raise
         except Exception as error:  # noqa: BLE001  # the plug-in border: a step may raise anything
             if not isinstance(error, RenewalError):
                 _log.warning("the chain %s failed", chain.label, exc_info=error)
             made = replace(blank, failed=_reason(error))
+            if isinstance(error, _PASSING):
+                # Of this moment, not of the chain: another search tries it again.
+                return replace(made, seconds=time.perf_counter() - began)
         made = replace(made, seconds=time.perf_counter() - began)
         self.book.write(made)
         return made
+
+    def is_known(self, chain: Chain, effort: float = 1.0) -> bool:
+        """Say whether the book holds what came of a chain, so that `trial` only reads."""
+        return self.book.find(self._key_of(chain, effort)) is not None
 
     def levels(self, chain: Chain) -> tuple[Any, ...]:
         """Return the options that a chain's free knob can take, the mildest first.
@@ -170,7 +179,7 @@ class Runner:
     def _carried_out(self, chain: Chain, blank: Trial) -> Trial:
         form = self._after(chain.steps, blank.effort)
         if chain.steps:
-            form = exported(form)
+            form = exported(form, self.material)
             data = form.runs.dump(form.estimator)
             loaded = form.runs.load(data, self.material.trust)
             # What is scored is what was stored, in the runtime that will serve it.
@@ -211,7 +220,7 @@ class Runner:
         """Return the form that a step is handed, as a graph where it takes nothing else."""
         form = self._after(before, effort)
         if form.adapter not in step.does.takes and GRAPH in step.does.takes:
-            form = exported(form)
+            form = exported(form, self.material)
         return form, self.material.at(effort)
 
     def _demand_scores(self, form: Form, scores: Scores) -> None:
@@ -225,12 +234,17 @@ class Runner:
                 todo="Leave this chain out.",
             )
 
-    def _key(self, chain: Chain, effort: float, *, learns: bool) -> str:
-        needs = {**self._fixed, "chain": chain.label, "effort": effort}
+    def _key_of(self, chain: Chain, effort: float) -> str:
+        learns = _learns(chain)
+        needs = {**self._fixed, "chain": chain.label, "effort": effort if learns else 1.0}
         # Steps that do not learn may calibrate on a few rows, so the rows are always named.
         needs["train"] = self._train
         needs["learns"] = learns
         return digest(json.dumps(needs, sort_keys=True).encode())
+
+
+def _learns(chain: Chain) -> bool:
+    return any(each.does.learns for each in chain.steps)
 
 
 def _demand(step: Step, form: Form, material: Material) -> None:

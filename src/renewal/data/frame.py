@@ -193,6 +193,25 @@ def conform(table: pa.Table, signature: Signature, *, who: str) -> pa.Table:
     return table
 
 
+def conform_part(table: pa.Table, signature: Signature, *, who: str) -> pa.Table:
+    """Return as `conform` does the columns of a signature from a table that may hold more.
+
+    Parameters
+    ----------
+    table, signature, who
+        As for `conform`.
+
+    Raises
+    ------
+    Invalid
+        As `conform`, but for columns that the signature does not name.
+    """
+    there = set(table.column_names)
+    if len(there) > len(signature.fields):
+        table = table.select([name for name in signature.names if name in there])
+    return conform(table, signature, who=who)
+
+
 def require_column(table: pa.Table, name: str, *, who: str, use: str) -> pa.ChunkedArray:
     """Return a column; raise `Invalid` with the nearest name where there is none.
 

@@ -110,7 +110,7 @@ def certificate_of(
         alpha = share * level_of(shop, run, goal, search.source.id, named)
         parent = (search.source, runner.parent)
         result, value = certified(shop, parent, entrants, rows, goal, alpha=alpha)
-        fast = latencies(shop, runner.parent, entrants, rows, result)
+        fast = latencies(shop, parent, entrants, rows, result)
     else:
         result = _nothing_to_test_on(found, goal)
     chosen = next((each for each in found.trials if each.key == result.best), None)

@@ -39,7 +39,7 @@ from renewal.loop.asking import asked_of
 from renewal.loop.certificate import Certificate, Search, answered, certificate_of
 from renewal.loop.certifying import claim_of
 from renewal.loop.compress_asked import CompressAsked
-from renewal.loop.entrants import entrants_of
+from renewal.loop.entrants import entrants_of, manifest_of
 from renewal.loop.happening import Happening
 from renewal.loop.journal import COMPRESS, Journal, Output, Run, last_runs, steps_of
 from renewal.loop.judging import Judged, first_verdict, record
@@ -221,7 +221,7 @@ class CompressRun:
         That the last winner is tried alone first costs half of the level, spent whether or not
         it is certified; where its estimate alone rules it out, no test row is looked at.
         """
-        entrants = entrants_of(self.shop, self._runner, found, self.asked.goal)
+        entrants = entrants_of(self.shop, self._source, self._runner, found, self.asked.goal)
         if is_first and not entrants:
             return None
         return certificate_of(
@@ -262,6 +262,11 @@ class CompressRun:
         )
         return version
 
+    def _learned(self) -> KeySet:
+        """Return the rows that a step which learns may have used, with or without a label."""
+        labelled, waiting = KeySet.of(self._rows.train), self._rows.unlabelled
+        return labelled if waiting is None else labelled.union(KeySet.of(waiting))
+
     def _there(self, trial: Trial) -> Version | None:
         """Return the version that an earlier run made of the same bytes and the same parent."""
         for each in self.shop.registry.versions(self.shop.spec.name):
@@ -272,23 +277,16 @@ class CompressRun:
         return None
 
     def _manifest(self, trial: Trial, certificate: Certificate) -> Manifest:
-        assert trial.signature is not None, "a trial that did not fail has a signature"
         source, form = self._source.manifest, self._runner.form(trial)
-        learned = KeySet.of(self._rows.train) if trial.learned else None
+        learned = self._learned() if trial.learned else None
         keys = source.trained_keys
         if learned is not None:
             known = None if keys is None else KeySet.from_bytes(self.shop.store.get(keys))
             both = learned if known is None else known.union(learned)
             keys = self.shop.store.put(both.to_bytes())
         goal = self.asked.goal
-        parts = {name: each for name, each in source.parts.items() if name == "score_map"}
         return replace(
-            source,
-            adapter=trial.adapter,
-            artifact=trial.artifact,
-            artifact_bytes=len(self.shop.store.get(trial.artifact)),
-            signature=trial.signature,
-            classes=trial.classes,
+            manifest_of(source, trial),
             strategy=COMPRESSED,
             options={
                 "chain": trial.chain,
@@ -304,7 +302,6 @@ class CompressRun:
             snapshot=self._desk.pinned.snapshot,
             seed=self.asked.seed,
             environment=form.runs.environment(),
-            parts=parts,
         )
 
     def _judged(self, candidate: Version) -> tuple[Verdict, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,14 +19,20 @@ from renewal.compress.report import Latency
 from renewal.compress.runner import Runner
 from renewal.compress.search import Found
 from renewal.compress.trial import Trial
+from renewal.core.errors import RenewalError
 from renewal.core.plugin import load_plugin
+from renewal.core.version import Manifest, Version
 from renewal.data.rows import Rows
 from renewal.evaluate.cost import Cost, measure_costs, memory_of
 from renewal.loop.certifying import Entrant
 from renewal.loop.workshop import Workshop
 from renewal.models.contract import Runtime
 from renewal.models.native import NativeRuntime
+from renewal.models.onnx_convert import compile_key
+from renewal.models.parity import parity
 from renewal.models.score_map_adapter import MappedRuntime
+
+_log = logging.getLogger(__name__)
 
 PARENT = "parent"
 """What the parent is called among what was measured."""
@@ -33,15 +41,20 @@ _MOST_TIMED = 12
 _N_SINGLE = 400
 _N_BATCH = 100
 _LIMIT_S = 10.0
+_N_COMPARED = 2000
 
 
-def entrants_of(shop: Workshop, runner: Runner, found: Found, goal: Goal) -> list[Entrant]:
+def entrants_of(
+    shop: Workshop, source: Version, runner: Runner, found: Found, goal: Goal
+) -> list[Entrant]:
     """Return the front of a search in the order in which it is certified.
 
     Parameters
     ----------
     shop : Workshop
         The rooms.
+    source : Version
+        What was compressed.
     runner : Runner
         Loads what the trials have stored.
     found : Found
@@ -59,7 +72,8 @@ def entrants_of(shop: Workshop, runner: Runner, found: Found, goal: Goal) -> lis
         near = [each for each in points if each.gain + each.se >= -found.margin]
         near.sort(key=lambda each: (_proxy(trials[each.key]), each.key))
         forms = {each.key: runner.form(trials[each.key]) for each in near[:_MOST_TIMED]}
-        timed = _timed({PARENT: runner.parent, **forms}, runner.validation, seed=shop.gate.seed)
+        both = {PARENT: runner.parent, **forms}
+        timed = _timed(shop, source, both, trials, runner.validation)
         points = [each for each in points if each.key in forms]
     size = found.trials[0].size
     parent_value = math.inf if size is None else size.of(goal.objective)
@@ -101,7 +115,7 @@ def points_of(runner: Runner, found: Found, goal: Goal) -> list[Point]:
 
 def latencies(
     shop: Workshop,
-    parent: Form,
+    parent: tuple[Version, Form],
     entrants: Sequence[Entrant],
     rows: Rows,
     result: Certified,
@@ -112,7 +126,7 @@ def latencies(
     ----------
     shop : Workshop
         The rooms.
-    parent : Form
+    parent : tuple of (Version, Form)
         What was compressed.
     entrants : sequence of Entrant
         Of the front.
@@ -129,29 +143,82 @@ def latencies(
     forms = {each.trial.key: each.form for each in entrants if each.trial.key == result.best}
     if not forms or result.best is None:
         return Latency(), Latency()
-    timed = _timed({PARENT: parent, **forms}, rows, seed=shop.gate.seed)
+    trials = {each.trial.key: each.trial for each in entrants}
+    timed = _timed(shop, parent[0], {PARENT: parent[1], **forms}, trials, rows)
     return Latency.of(timed[PARENT]), Latency.of(timed[result.best])
 
 
-def runtime_of_form(form: Form) -> Runtime:
-    """Return a form as a runtime."""
+def _timed(
+    shop: Workshop,
+    source: Version,
+    forms: Mapping[str, Form],
+    trials: Mapping[str, Trial],
+    rows: Rows,
+) -> Mapping[str, Cost]:
+    """Time models in the runtimes that would serve them, their calls taking turns."""
+    runtimes = {
+        key: _runtime(shop, manifest_of(source.manifest, trials.get(key)), form, rows)
+        for key, form in forms.items()
+    }
+    try:
+        return measure_costs(
+            runtimes,
+            rows.features,
+            n_single=_N_SINGLE,
+            n_batch=_N_BATCH,
+            limit_s=_LIMIT_S,
+            seed=shop.gate.seed,
+        )
+    finally:
+        for each in runtimes.values():
+            each.close()
+
+
+def manifest_of(source: Manifest, trial: Trial | None) -> Manifest:
+    """Return the manifest of a trial as far as loading it goes; None: that of the source.
+
+    Parameters
+    ----------
+    source : Manifest
+        Of what was compressed.
+    trial : Trial or None
+        One that did not fail.
+    """
+    if trial is None or trial.signature is None or not trial.artifact:
+        return source
+    return replace(
+        source,
+        adapter=trial.adapter,
+        artifact=trial.artifact,
+        artifact_bytes=trial.size.bytes if trial.size is not None else 0,
+        signature=trial.signature,
+        classes=trial.classes,
+        parts={name: each for name, each in source.parts.items() if name == "score_map"},
+    )
+
+
+def _runtime(shop: Workshop, manifest: Manifest, form: Form, rows: Rows) -> Runtime:
+    """Return the runtime that would serve a model: compiled where that is equal on the rows.
+
+    The whole comparison of both forms is the circuit's, once the model is a version
+    (`renewal.loop.compiling`); here the rows at hand have to do.
+    """
     adapter = form.runs
-    runtime: Runtime = NativeRuntime(
+    native: Runtime = NativeRuntime(
         adapter, adapter.ready(form.estimator, form.signature), form.signature
     )
-    return runtime if form.score_map is None else MappedRuntime(runtime, form.score_map)
-
-
-def _timed(forms: Mapping[str, Form], rows: Rows, *, seed: int) -> Mapping[str, Cost]:
-    runtimes = {key: runtime_of_form(form) for key, form in forms.items()}
-    return measure_costs(
-        runtimes,
-        rows.features,
-        n_single=_N_SINGLE,
-        n_batch=_N_BATCH,
-        limit_s=_LIMIT_S,
-        seed=seed,
-    )
+    if form.score_map is not None:
+        native = MappedRuntime(native, form.score_map)
+    if shop.compiled == "never" or compile_key(manifest.adapter) is None:
+        return native
+    few = rows.features.slice(0, _N_COMPARED)
+    try:
+        compiled: Runtime = load_plugin("runtimes", "onnx")(manifest, shop.store, shop.trust)
+        found = parity(native, compiled, few)
+    except RenewalError as error:
+        _log.info("model %s: %s is timed as it is: %s", shop.spec.name, manifest.adapter, error)
+        return native
+    return compiled if found.n_labels_differ == found.n_ties_differ else native
 
 
 def _with_latency(point: Point, cost: Cost) -> Point:

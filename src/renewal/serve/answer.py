@@ -18,7 +18,7 @@ from renewal.core.errors import Invalid
 from renewal.core.ids import new_id
 from renewal.core.plan import Arm
 from renewal.core.spec import Label, ModelSpec, Signature
-from renewal.data.frame import conform
+from renewal.data.frame import conform, conform_part
 from renewal.data.rowkey import row_keys
 from renewal.models.task import Task
 from renewal.serve.oip import (
@@ -101,8 +101,7 @@ def answer_request(
     """
     request = decode_request(body)
     loaded = generation.numbered(pinned) if pinned is not None else generation.first
-    signature = loaded.version.manifest.signature
-    features = _conformed(request, signature)
+    features = _conformed(request, loaded.interface, generation.needed)
     prediction_id = new_id()
     # Where no column is the key, equal rows are one row, as everywhere in the feed.
     has_key = spec.key is not None
@@ -149,9 +148,13 @@ def scores_of(loaded: Loaded, features: pa.Table) -> np.ndarray[Any, Any]:
     return scores
 
 
-def _conformed(request: InferRequest, signature: Signature) -> pa.Table:
+def _conformed(request: InferRequest, signature: Signature, needed: frozenset[str]) -> pa.Table:
+    """Return the rows in the columns of a model; those that no version reads may be missing."""
     try:
-        return conform(read_columns(request, signature), signature, who=WHO)
+        table = read_columns(request, signature)
+        if len(needed) < len(signature.fields):
+            table = _filled(table, signature, needed)
+        return conform(table, signature, who=WHO)
     except pa.ArrowException as error:
         raise Invalid(
             WHO,
@@ -159,6 +162,14 @@ def _conformed(request: InferRequest, signature: Signature) -> pa.Table:
             came=str(error),
             todo="Send numbers that 64 bits hold exactly.",
         ) from error
+
+
+def _filled(table: pa.Table, signature: Signature, needed: frozenset[str]) -> pa.Table:
+    there = set(table.column_names)
+    for field in signature.fields:
+        if field.nullable and field.name not in needed and field.name not in there:
+            table = table.append_column(field.name, pa.nulls(table.num_rows))
+    return table
 
 
 def _row_ids(prediction_id: str, n_rows: int) -> list[str]:
@@ -184,9 +195,9 @@ def _features_of(
     """Take the rows of one part, in the columns of the version that scores them."""
     part = features if len(rows) == features.num_rows else features.take(pa.array(rows))
     signature = loaded.version.manifest.signature
-    if signature == read_for.version.manifest.signature:
+    if signature == read_for.interface:
         return part
-    return conform(part, signature, who=WHO)
+    return conform_part(part, signature, who=WHO)
 
 
 def _reply(

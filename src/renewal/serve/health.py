@@ -101,7 +101,7 @@ def model_metadata(model: str, generation: Generation, loaded: Loaded) -> dict[s
         "name": model,
         "versions": [str(number) for number in sorted(generation.by_number)],
         "platform": f"renewal_{manifest.adapter}",
-        "inputs": input_metadata(manifest.signature),
+        "inputs": input_metadata(loaded.interface),
         "outputs": output_metadata(example),
     }
     if manifest.classes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from renewal.core.plugin import load_plugin
+from renewal.core.spec import Signature
 from renewal.core.version import Version
 from renewal.data.feed import Feed
 from renewal.evaluate.compiled import CompiledForm, read_form
@@ -18,6 +19,7 @@ from renewal.serve.options import Compiled
 from renewal.serve.slots import Loaded, Slot
 from renewal.serve.warm import newest_row, warm_up
 from renewal.store.contract import Store
+from renewal.update.lineage import COMPRESS, source_version
 
 _LOG = logging.getLogger("renewal.serve")
 # How often the registry is asked whether what is served as it is may be served compiled.
@@ -123,7 +125,7 @@ class Loader:
 
     def _warmed(self, slot: Slot, version: Version, runtime: Runtime, form: str) -> Loaded:
         task = load_plugin("tasks", version.manifest.task)()
-        loaded = Loaded(version, task, runtime, form=form)
+        loaded = Loaded(version, task, runtime, form=form, interface=self._interface(version))
         try:
             if slot.sample is None:
                 slot.sample = newest_row(self._feeds, slot.spec.name)
@@ -132,6 +134,12 @@ class Loader:
             loaded.release()
             raise
         return loaded
+
+    def _interface(self, version: Version) -> Signature | None:
+        """Return the columns of what a version was compressed from; None: its own."""
+        if version.manifest.strategy != COMPRESS:
+            return None
+        return source_version(self._registry.lineage(version.id)).manifest.signature
 
     def test_rollback_target(self, slot: Slot) -> Version | None:
         """Load the former champion once: a rollback must not be what finds it broken.

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from renewal.core.spec import ModelSpec
-from renewal.data.frame import conform
+from renewal.data.frame import conform_part
 from renewal.serve.answer import scores_of
 from renewal.serve.served import Part, Served
 from renewal.serve.slots import Generation
@@ -159,7 +159,7 @@ class Shadow:
         started_s = perf_counter()
         scores: np.ndarray[Any, Any] | None
         try:
-            features = conform(
+            features = conform_part(
                 served.features.take(pa.array(rows)),
                 loaded.version.manifest.signature,
                 who=SHADOW,

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from renewal.core.errors import NotFound, Unavailable
 from renewal.core.plan import Plan
-from renewal.core.spec import ModelSpec
+from renewal.core.spec import ModelSpec, Signature
 from renewal.core.version import Version
 from renewal.models.contract import Runtime
 from renewal.models.task import Task
@@ -84,17 +84,28 @@ class Loaded:
         Predicts; closed when the last generation has let go.
     form : str, default "native"
         In which it runs; ``compiled`` where it is an ONNX graph.
+    interface : Signature or None
+        The columns that requests bring. None: those of the version. A compressed version may
+        read fewer of them than what it was made of: clients go on sending all, and all go into
+        the feed, for the next update may need them.
     """
 
-    __slots__ = ("_holders", "form", "runtime", "task", "version")
+    __slots__ = ("_holders", "form", "interface", "runtime", "task", "version")
 
     def __init__(
-        self, version: Version, task: Task, runtime: Runtime, *, form: str = "native"
+        self,
+        version: Version,
+        task: Task,
+        runtime: Runtime,
+        *,
+        form: str = "native",
+        interface: Signature | None = None,
     ) -> None:
         self.version = version
         self.task = task
         self.runtime = runtime
         self.form = form
+        self.interface = interface or version.manifest.signature
         self._holders = Counted(runtime.close)
 
     def share(self) -> bool:
@@ -118,15 +129,23 @@ class Generation:
     loaded : mapping of str to Loaded
         By version id, one for each of ``plan.versions``; the generation owns one hold on
         each and releases it when its last lease has ended.
+
+    Attributes
+    ----------
+    needed : frozenset of str
+        Columns that one of its versions reads; a request may leave out the others.
     """
 
-    __slots__ = ("_holders", "by_number", "loaded", "plan", "seq")
+    __slots__ = ("_holders", "by_number", "loaded", "needed", "plan", "seq")
 
     def __init__(self, seq: int, plan: Plan, loaded: Mapping[str, Loaded]) -> None:
         self.seq = seq
         self.plan = plan
         self.loaded = dict(loaded)
         self.by_number = {each.version.number: each for each in loaded.values()}
+        self.needed = frozenset(
+            name for each in loaded.values() for name in each.version.manifest.signature.names
+        )
         self._holders = Counted(self._release_all)
 
     @property
