@@ -9,10 +9,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from renewal.compress.book import Book, kept_scores, read_scores
 from renewal.compress.chain import Chain, Step
@@ -96,7 +98,9 @@ class Runner:
             "seed": seed,
             "libraries": _libraries(),
         }
-        self._train = rows_id(material.train)
+        # A label that is corrected arrives anew.
+        arrived = np.ascontiguousarray(material.train.label_arrived_us).tobytes()
+        self._train = digest(rows_id(material.train).encode() + arrived)
         self._kept: OrderedDict[tuple[str, float], Form] = OrderedDict()
 
     def trial(self, chain: Chain, effort: float = 1.0) -> Trial:
@@ -223,6 +227,14 @@ class Runner:
             form = exported(form, self.material)
         return form, self.material.at(effort)
 
+    @cached_property
+    def _unlabelled(self) -> str:
+        assert self.material.unlabelled is not None, "asked only where there are such rows"
+        out = pa.BufferOutputStream()
+        with pa.ipc.new_stream(out, self.material.unlabelled.schema) as writer:
+            writer.write_table(self.material.unlabelled.combine_chunks())
+        return digest(out.getvalue().to_pybytes())
+
     def _demand_scores(self, form: Form, scores: Scores) -> None:
         wanted = (len(self.validation), len(form.classes) or 1)
         if scores.shape != wanted or not np.isfinite(scores).all():
@@ -240,6 +252,8 @@ class Runner:
         # Steps that do not learn may calibrate on a few rows, so the rows are always named.
         needs["train"] = self._train
         needs["learns"] = learns
+        if learns and self.material.unlabelled is not None:
+            needs["unlabelled"] = self._unlabelled
         return digest(json.dumps(needs, sort_keys=True).encode())
 
 

@@ -18,6 +18,7 @@ from renewal.compress.contract import Family
 from renewal.compress.form import Form
 from renewal.compress.material import Material
 from renewal.compress.torch_forms import Opened, open_form, why_closed
+from renewal.compress.torch_statistics import adapt_statistics, freeze_for_one
 from renewal.core.errors import Invalid
 from renewal.core.progress import tell_progress
 from renewal.models.task import Scores
@@ -27,11 +28,8 @@ from renewal.models.torch_inputs import Tensors
 from renewal.models.torch_losses import chunks_of
 
 _WHO = "recover.distil"
-# Rows by which the statistics of batch normalizations are found again, and at once.
-_STATISTICS, _AT_ONCE = 2_048, 256
 # How often progress is told, and looked whether the loss is still a number.
 _LOOK_EVERY = 20
-_LAYERS = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  # the one common parent of all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +138,10 @@ class RecoverDistil:
         opened.module.to(device_here())
         rows = _Rows.of(opened, material, options, n_used, seed)
         with seeded(seed, device_here()):
-            _adapt_statistics(opened, rows.inputs)
+            adapt_statistics(opened, rows.inputs)
             if n_steps:
                 _train(opened, rows, options, n_steps, seed=seed)
-                _adapt_statistics(opened, rows.inputs)
+                adapt_statistics(opened, rows.inputs)
         return opened.closed(opened.module, tuple(each[:2] for each in rows.inputs))
 
 
@@ -219,7 +217,7 @@ def _train(
             order = torch.randperm(n_rows, generator=generator)
             for at in chunks_of(order, options.batch)[: n_steps - step]:
                 some = rows.take(at)
-                _freeze_for_one(module, len(at))
+                freeze_for_one(module, len(at))
                 loss = _loss(opened, opened.call(module, some.inputs), some)
                 if options.features:
                     loss = loss + options.features * catch.gap(some)
@@ -300,38 +298,6 @@ class _Catch:
             raise _no_head()
         mapped = self.onto(self.caught.flatten(1))
         return functional.mse_loss(mapped, rows.features)
-
-
-def _adapt_statistics(opened: Opened, inputs: Tensors) -> None:
-    """Find running means and variances of batch normalizations again, over some rows."""
-    layers = [
-        each
-        for each in opened.module.modules()
-        if isinstance(each, _LAYERS) and each.running_mean is not None
-    ]
-    # Of one row no spread is known: the statistics stay as they are.
-    n_rows = min(_STATISTICS, len(inputs[0]))
-    if not layers or n_rows < 2:
-        return
-    order = torch.linspace(0, len(inputs[0]) - 1, n_rows).round().long()
-    before = [each.momentum for each in layers]
-    for each in layers:
-        each.reset_running_stats()
-        each.momentum = None  # the plain mean over all batches
-        each.train()
-    with torch.no_grad():
-        for at in chunks_of(order, _AT_ONCE):
-            opened.call(opened.module, tuple(each[at] for each in inputs))
-    for each, momentum in zip(layers, before, strict=True):
-        each.momentum = momentum
-        each.eval()
-
-
-def _freeze_for_one(module: nn.Module, n_rows: int) -> None:
-    """Let batch normalizations read their statistics where a batch is a single row."""
-    for each in module.modules():
-        if isinstance(each, _LAYERS):
-            each.train(n_rows > 1)
 
 
 def _planned(options: RecoverOptions, material: Material) -> tuple[int, int]:
