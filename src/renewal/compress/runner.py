@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from renewal.compress.book import Book, kept_scores, read_scores
 from renewal.compress.chain import Chain, Step
-from renewal.compress.exporting import GRAPH, exported, is_exported
+from renewal.compress.exporting import GRAPH, exported
 from renewal.compress.form import Form
 from renewal.compress.material import Material
 from renewal.compress.measure import size_of
@@ -140,7 +140,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001  # the plug-in border: a step may raise anything
             if not isinstance(error, RenewalError):
                 _log.warning("the chain %s failed", chain.label, exc_info=error)
-            made = replace(blank, failed=_reason(error))
+            made = replace(blank, failed=reason_of(error))
             if isinstance(error, _PASSING):
                 # Of this moment, not of the chain: another search tries it again.
                 return replace(made, seconds=time.perf_counter() - began)
@@ -265,7 +265,7 @@ def _demand(step: Step, form: Form, material: Material) -> None:
     does = step.does
     why_not: str | None = None
     if form.adapter not in does.takes:
-        graph = ", or what can be exported to one" if is_exported(form.adapter) else ""
+        graph = " or networks, which are exported first" if GRAPH in does.takes else ""
         why_not = f"it takes models of {', '.join(does.takes)}{graph}, and this is {form.adapter}"
     else:
         why_not = does.why_not(form, material)
@@ -278,7 +278,8 @@ def _demand(step: Step, form: Form, material: Material) -> None:
         )
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return in one line why a step has failed, at most 300 characters."""
     words = str(error) if isinstance(error, RenewalError) else f"{type(error).__name__}: {error}"
     return " ".join(words.split())[:_LONGEST_REASON]
 
