@@ -11,7 +11,7 @@ from renewal.evaluate.metrics import metric
 from renewal.evaluate.own_metric import own_metric
 from renewal.models.labels import Labels
 from renewal.models.task import Classes, Scores, Task
-from renewal.stats.apart import gain_spread
+from renewal.stats.apart import Spread, gain_spread
 
 
 def value_of(task: Task, goal: Goal, scores: Scores, classes: Classes, labels: Labels) -> float:
@@ -79,24 +79,26 @@ def gain_over(
     return sign * (both[0] - both[1])
 
 
-def standard_error(
+def spread_of(
     task: Task,
     goal: Goal,
     ours: tuple[Scores, Classes],
     theirs: tuple[Scores, Classes],
     labels: Labels,
-) -> float:
-    """Return the standard error of `gain_over` over independent rows; 0 where nobody knows.
+) -> Spread | None:
+    """Return how much the gain of one row varies; None where the metric is no mean over rows.
 
     Half a flip of each kind is added to what the rows show: none among few is not none at all.
 
-    A mean over rows has one; an AUC or F1 has none without resampling, and then every estimate
-    is taken at its word.
+    Parameters
+    ----------
+    task, goal, ours, theirs, labels
+        As for `gain_over`.
     """
     both = [_per_row(task, goal, scores, classes, labels) for scores, classes in (ours, theirs)]
     if both[0] is None or both[1] is None or len(labels) < 2:
-        return 0.0
-    return gain_spread(both[0] - both[1]).se(len(labels))
+        return None
+    return gain_spread(both[0] - both[1])
 
 
 def _per_row(

@@ -72,11 +72,12 @@ def order(
 ) -> tuple[Point, ...]:
     """Return the models to certify, from the safest to the boldest.
 
-    Quality falls along the levels of one chain, while estimates scatter, so those of a family
-    are smoothed to fall first (isotonic regression): a level that looks better than a milder
-    one only by luck takes neither its place nor its turn. Of what is left, models that another
-    is both as small and as good as go; so do those that seem to break the line by more than two
-    standard errors, and those that are no smaller than the parent.
+    How safe a model is says its gain less two standard errors: the best of many estimates is
+    often one of those that scatter most. Quality falls along the levels of one chain, so that
+    within a family this is smoothed to fall, too (isotonic regression): a level that looks
+    better than a milder one only by luck takes neither its place nor its turn. Of what is left,
+    models that another is both as small and as safe as go; so do those that seem to break the
+    line by more than two standard errors, and those that are no smaller than the parent.
 
     Parameters
     ----------
@@ -94,13 +95,13 @@ def order(
     >>> points = [Point(str(at), str(at), "prune", 100 - at, -0.001 * at, 0.002)
     ...           for at in range(1, 20)]
     >>> [each.key for each in order(points, margin=0.01, most=4)]
-    ['1', '5', '10', '14']
+    ['1', '5', '9', '13']
     """
     known = [each for each in _known(points) if each.value < parent_value]
-    smooth = _smoothed(known)
-    kept = [each for each in known if not _is_dominated(each, known, smooth)]
-    kept = [each for each in kept if smooth[each.key] + _TWO * each.se >= -margin]
-    kept.sort(key=lambda each: (-smooth[each.key], -each.value, each.key))
+    safe = _smoothed(known)
+    kept = [each for each in known if not _is_dominated(each, known, safe)]
+    kept = [each for each in kept if safe[each.key] + 2.0 * _TWO * each.se >= -margin]
+    kept.sort(key=lambda each: (-safe[each.key], -each.value, each.key))
     if len(kept) <= most:
         return tuple(kept)
     places = np.unique(np.round(np.linspace(0, len(kept) - 1, most)).astype(int))
@@ -112,15 +113,15 @@ def _known(points: Iterable[Point]) -> list[Point]:
 
 
 def _smoothed(points: list[Point]) -> dict[str, float]:
-    """Return gains that never rise from a larger model of a family to a smaller one."""
+    """Return how safe models are; it never rises from a larger one of a family to a smaller."""
     families: dict[str, list[Point]] = defaultdict(list)
     for each in points:
         families[each.family].append(each)
     found = {}
     for members in families.values():
         members.sort(key=lambda each: (-each.value, -each.gain, each.key))
-        gains = _falling([each.gain for each in members])
-        found.update({each.key: gain for each, gain in zip(members, gains, strict=True)})
+        bounds = _falling([each.gain - _TWO * each.se for each in members])
+        found.update({each.key: bound for each, bound in zip(members, bounds, strict=True)})
     return found
 
 
@@ -137,11 +138,11 @@ def _falling(values: list[float]) -> list[float]:
     return [mean for mean, n in blocks for _ in range(n)]
 
 
-def _is_dominated(point: Point, points: list[Point], smooth: Mapping[str, float]) -> bool:
-    """Whether another is as small and as good, and better in one; twins keep the first key."""
-    ours = smooth[point.key]
+def _is_dominated(point: Point, points: list[Point], safe: Mapping[str, float]) -> bool:
+    """Whether another is as small and as safe, and better in one; twins keep the first key."""
+    ours = safe[point.key]
     for each in points:
-        theirs = smooth[each.key]
+        theirs = safe[each.key]
         if each is point or each.value > point.value or theirs < ours:
             continue
         if theirs > ours or (each.family != point.family and each.value < point.value):

@@ -20,11 +20,11 @@ from typing import Any
 
 from renewal.compress.chain import Chain
 from renewal.compress.climb import Look, climb, look_of
-from renewal.compress.estimate import gain_over, standard_error, value_of
+from renewal.compress.estimate import gain_over, spread_of, value_of
 from renewal.compress.goal import Goal
-from renewal.compress.runner import Runner
+from renewal.compress.runner import Runner, reason_of
 from renewal.compress.trial import Trial
-from renewal.core.errors import Conflict, RenewalError
+from renewal.core.errors import Conflict, Missing, RenewalError, Unavailable
 from renewal.core.progress import tell_progress
 from renewal.models.task import Scores
 
@@ -163,13 +163,13 @@ class _Search:
             return None
         try:
             levels = self.runner.levels(chain)
-        except Conflict:
+        except (Conflict, Missing, Unavailable):
             raise
         except Exception as error:  # noqa: BLE001  # the plug-in border: a step may raise anything
             if not isinstance(error, RenewalError):
                 _log.warning("the chain %s cannot begin", chain.label, exc_info=error)
-            words = " ".join(str(error).split())
-            self._note(Trial(f"{chain.label}: cannot begin", chain.label, failed=words))
+            failed = reason_of(error)
+            self._note(Trial(f"{chain.label}: cannot begin", chain.label, failed=failed))
             return None
         if not levels:
             self._note(Trial(f"{chain.label}: no level", chain.label, failed="it has no level"))
@@ -243,16 +243,17 @@ class _Search:
         )
 
     def _error(self, trial: Trial) -> float:
-        """Return the standard error of a trial's gain."""
+        """Return the standard error of a trial's gain; 0 where an estimate has none by rows."""
         assert self._parent_scores is not None, "the parent is scored first"
         runner = self.runner
-        return standard_error(
+        spread = spread_of(
             runner.material.task,
             self.goal,
             (runner.scores(trial), trial.classes),
             (self._parent_scores, runner.parent.classes),
             self._labels,
         )
+        return 0.0 if spread is None else spread.se(len(self._labels))
 
     def _value(self, trial: Trial) -> float:
         runner = self.runner

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from renewal.core.version import Version
+from renewal.gate.judge import Evidence
 from renewal.gate.ledger import looks, rows_used
 from renewal.gate.options import GateOptions
 from renewal.loop.workshop import Workshop
+from renewal.stats.apart import Apart, Spread
 from renewal.update.lineage import COMPRESS
 
 # A claim of compression is nearly always decided by its one look.
 _FIRST_LOOK = 0.9
+_METHOD = "t, with the spread of validation rows"
 
 
 def gate_for(options: GateOptions, claim: str) -> GateOptions:
@@ -29,6 +32,35 @@ def asked_of(shop: Workshop, candidate: Version) -> Workshop:
     if candidate.manifest.strategy != COMPRESS or claim is None:
         return shop
     return replace(shop, gate=gate_for(shop.gate, str(claim)))
+
+
+def with_spread(evidence: Evidence, spread: Spread | None) -> Evidence:
+    """Return evidence on single rows under the bound whose spread other rows tell.
+
+    Few flips among the test rows make a bound of their own too narrow just where there are too
+    few; those of the validation rows do not (`renewal.stats.apart`).
+
+    Parameters
+    ----------
+    evidence : Evidence
+        For a claim on a metric that is a mean over rows.
+    spread : Spread or None
+        Of the gain of a row; None, or rows in groups or in order: as it is.
+    """
+    series, estimate = evidence.series, evidence.estimate
+    is_single = not series.has_groups and not series.is_ordered and series.is_weighted
+    if spread is None or not is_single:
+        return evidence
+    bounds = Apart(estimate.gain, estimate.n_rows, spread)
+    return replace(evidence, estimate=replace(estimate, bounds=bounds, method=_METHOD))
+
+
+def told_spread(candidate: Version, baseline: Version) -> Spread | None:
+    """Return the spread with which a compressed version was certified beside its parent."""
+    told = candidate.facts.get("spread")
+    if told is None or candidate.manifest.parent != baseline.id:
+        return None
+    return Spread(float(told["variance"]), int(told["n"]))
 
 
 def used_before(

@@ -19,9 +19,10 @@ from renewal.evaluate.metrics import metric
 from renewal.evaluate.report import Report, Scored
 from renewal.evaluate.slices import slices_of
 from renewal.gate.gathering import Undefined, gather
-from renewal.loop.asking import gate_for
+from renewal.loop.asking import gate_for, with_spread
 from renewal.loop.comparing import report_of
 from renewal.loop.workshop import Workshop
+from renewal.stats.apart import Spread
 from renewal.stats.paired import PairedMean, paired_mean
 
 _WHO = "compress"
@@ -42,12 +43,15 @@ class Entrant:
         Of the objective.
     over : tuple of str
         Further limits that it does not hold.
+    spread : Spread or None
+        How much the gain of a row varies, as validation rows tell it.
     """
 
     trial: Trial
     form: Form
     value: float
     over: tuple[str, ...] = ()
+    spread: Spread | None = None
 
 
 def claim_of(goal: Goal, margin: float) -> str:
@@ -107,7 +111,7 @@ def certified(
             key=each.trial.key,
             label=each.trial.chain,
             value=each.value,
-            evidence=look.evidence(report, each.trial.key, margin),
+            evidence=look.evidence(report, each.trial.key, margin, each.spread),
             slices={
                 name: replace(look.evidence(part, each.trial.key, line), margin=line)
                 for name, (part, line) in slices.items()
@@ -154,7 +158,9 @@ class _Look:
             found[each.name] = (part, line)
         return found
 
-    def evidence(self, report: Report, key: str, margin: float) -> Evidence:
+    def evidence(
+        self, report: Report, key: str, margin: float, spread: Spread | None = None
+    ) -> Evidence:
         """Return what the rows of a report say of a model beside its parent."""
         lost, gained = _flips(report, self.parent.id, key)
         if self.goal.is_absolute:
@@ -166,7 +172,7 @@ class _Look:
         except Undefined:
             # Rows of one class, say, show nothing of an AUC: nothing is claimed on them.
             return Evidence(float("nan"), _Nothing(), 0)
-        estimate = found.estimate
+        estimate = with_spread(found, spread).estimate
         return Evidence(estimate.gain, estimate.bounds, estimate.n_blocks, lost=lost, gained=gained)
 
 

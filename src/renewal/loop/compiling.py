@@ -14,13 +14,8 @@ from renewal.core.plugin import load_plugin
 from renewal.core.version import Version
 from renewal.data.frame import conform_part
 from renewal.data.rows import Rows
-from renewal.evaluate.compiled import (
-    CompiledForm,
-    check_compiled,
-    faster_form,
-    read_form,
-    write_form,
-)
+from renewal.evaluate.compiled import check_compiled, faster_form
+from renewal.evaluate.compiled_record import CompiledForm, read_form, write_form
 from renewal.loop.comparing import runtime_of, unseen_by
 from renewal.loop.happening import Happening
 from renewal.loop.workshop import Workshop

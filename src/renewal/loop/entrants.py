@@ -11,7 +11,7 @@ from typing import Any
 
 from renewal.compress.certify import Certified
 from renewal.compress.chain import parse_chain
-from renewal.compress.estimate import standard_error
+from renewal.compress.estimate import spread_of
 from renewal.compress.form import Form
 from renewal.compress.front import Point, order
 from renewal.compress.goal import Goal
@@ -31,6 +31,7 @@ from renewal.models.native import NativeRuntime
 from renewal.models.onnx_convert import compile_key
 from renewal.models.parity import parity
 from renewal.models.score_map_adapter import MappedRuntime
+from renewal.stats.apart import Spread
 
 _log = logging.getLogger(__name__)
 
@@ -92,21 +93,30 @@ def entrants_of(
             latency_ms=timed[each.key].latency_ms_p99_1 if each.key in timed else None,
             memory_bytes=memory,
         )
-        entrants.append(Entrant(trial, form, each.value, over))
+        spread = spread_of_trial(runner, found, goal, trial)
+        entrants.append(Entrant(trial, form, each.value, over, spread))
     return entrants
+
+
+def spread_of_trial(runner: Runner, found: Found, goal: Goal, trial: Trial) -> Spread | None:
+    """Return how much the gain of a row varies, on the validation rows; None: nobody knows."""
+    return spread_of(
+        runner.material.task,
+        goal,
+        (runner.scores(trial), trial.classes),
+        (runner.scores(found.trials[0]), runner.parent.classes),
+        runner.material.task.labels(runner.validation.label, who="compress"),
+    )
 
 
 def points_of(runner: Runner, found: Found, goal: Goal) -> list[Point]:
     """Return the trials that came to a model, as validation rows and the objective see them."""
-    labels = runner.material.task.labels(runner.validation.label, who="compress")
-    nothing = found.trials[0]
-    theirs = (runner.scores(nothing), runner.parent.classes)
     points = []
     for each in found.trials[1:]:
         if each.failed is not None or not each.artifact or each.size is None:
             continue
-        ours = (runner.scores(each), each.classes)
-        se = standard_error(runner.material.task, goal, ours, theirs, labels)
+        spread = spread_of_trial(runner, found, goal, each)
+        se = 0.0 if spread is None else spread.se(len(runner.validation))
         value = each.size.of(goal.objective)
         family = parse_chain(each.chain).family
         points.append(Point(each.key, each.chain, family, value, found.gains[each.key], se))

@@ -25,7 +25,7 @@ from renewal.gate.estimates import estimate_of
 from renewal.gate.gathering import Undefined, carried, gather
 from renewal.gate.judge import Evidence, Grant, judge, level_of_newest, not_judged, share_of_newest
 from renewal.gate.ledger import grant, looks_at, record_look
-from renewal.loop.asking import asked_of, used_before
+from renewal.loop.asking import asked_of, told_spread, used_before, with_spread
 from renewal.loop.comparing import Unscorable, evaluate_versions
 from renewal.loop.guarding import vetoes_of
 from renewal.loop.workshop import Workshop
@@ -101,6 +101,8 @@ def _first_look(
         evidence = gather(report, candidate.id, champion.id, shop.gate)
     except Undefined as error:
         return Judged(_undefined(shop, report, pair, error))
+    spread = told_spread(candidate, champion)
+    evidence = tuple(with_spread(each, spread) for each in evidence)
     verdict = judge(
         evidence,
         shop.gate,

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from renewal.compress.book import forget_trials, named_by, trials_of
 from renewal.core.version import Version
-from renewal.evaluate.compiled import forget_forms, recorded_graphs
+from renewal.evaluate.compiled_record import forget_forms, recorded_graphs
 from renewal.loop.journal import last_runs, steps_of
 from renewal.loop.lease import held
 from renewal.loop.rolling import CIRCUIT
