@@ -65,8 +65,8 @@ def test_trouble_of_one_model_leaves_the_other_watched(tmp_path: Path) -> None:
         told: list[Happening] = []
         with held(home.db, "watch:a", ttl_s=0.2):
             home.watch(every_s=0.0, stop=lambda _seconds: True, tell=told.append)
-        assert [each.kind for each in told] == ["failed"]
-        assert "a:" in told[0].sentence
+        assert [each.kind for each in told if each.kind != "compiled"] == ["failed"]
+        assert any("a:" in each.sentence for each in told if each.kind == "failed")
         with held(home.db, "watch:a", ttl_s=0.2), pytest.raises(Unavailable):
             home.watch(["a"], once=True)
 

@@ -38,7 +38,14 @@ NOW = datetime(2020, 1, 1, tzinfo=UTC)
 LATER = datetime(2020, 3, 1, tzinfo=UTC)
 MOMENTS = ("begun", "worked", "recorded")
 LAZY = {"alembic", "renewal", "scipy", "skops", "sqlalchemy"}
-POLICY = '[update]\nrecipes = ["recalibrate:method=sigmoid", "retrain"]\nevery = "4w"\n'
+# Compiled forms are no step of the journal: a check that died is done again.
+POLICY = """\
+[update]
+recipes = ["recalibrate:method=sigmoid", "retrain"]
+every = "4w"
+[serve]
+compiled = "never"
+"""
 
 
 def rows(n: int, seed: int) -> dict[str, np.ndarray]:

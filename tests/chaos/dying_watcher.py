@@ -26,6 +26,8 @@ workers = 2
 [update]
 recipes = ["recalibrate:method=sigmoid", "waiting", "waiting:min_rows=20"]
 every = "4w"
+[serve]
+compiled = "never"
 """
 
 

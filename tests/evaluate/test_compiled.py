@@ -22,7 +22,8 @@ from sklearn.tree import DecisionTreeRegressor
 
 from renewal.core.spec import Signature
 from renewal.data.frame import signature_of
-from renewal.evaluate.compiled import Checked, Probe, check_compiled, faster_form
+from renewal.evaluate.compiled import check_compiled, faster_form
+from renewal.evaluate.compiled_record import Checked, Probe
 from renewal.models import onnx_graph as graphs
 from renewal.models.adapters import adapter_for
 from renewal.models.native import NativeRuntime

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from renewal.core.errors import Invalid
-from renewal.evaluate.compiled import (
+from renewal.evaluate.compiled_record import (
     CompiledForm,
     forget_forms,
     read_form,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from renewal.core.version import Version
-from renewal.evaluate.compiled import CompiledForm, write_form
+from renewal.evaluate.compiled_record import CompiledForm, write_form
 from renewal.models.onnx_convert import compile_key
 from renewal.models.onnx_graph import onnx_graph
 from renewal.models.parity_refusals import Refusals

@@ -19,7 +19,7 @@ from renewal.core.errors import NotFound
 from renewal.core.plugin import load_plugin
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
-from renewal.evaluate.compiled import CompiledForm
+from renewal.evaluate.compiled_record import CompiledForm
 from renewal.loop.approving import settle
 from renewal.loop.circuit import Circuit
 from renewal.loop.compiling import compile_version

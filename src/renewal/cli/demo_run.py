@@ -52,6 +52,10 @@ shadow_for = "2d"
 canary = [0.1, 0.5]
 canary_for = "3d"
 watch_for = "1w"
+
+[serve]
+# Half a year passes in minutes: no version serves long enough to be worth its compilation.
+compiled = "never"
 """
 
 

@@ -10,7 +10,7 @@ from renewal.core.plugin import load_plugin
 from renewal.core.spec import Signature
 from renewal.core.version import Version
 from renewal.data.feed import Feed
-from renewal.evaluate.compiled import CompiledForm, read_form
+from renewal.evaluate.compiled_record import CompiledForm, read_form
 from renewal.models.contract import Runtime
 from renewal.models.load import load_runtime
 from renewal.models.onnx_convert import compile_key
