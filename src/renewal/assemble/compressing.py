@@ -61,6 +61,9 @@ class Compression:
     @property
     def sentence(self) -> str:
         """The status in one line, with the bound or what is missing."""
+        if self.margin < 0.0:
+            beyond = f"{-self.margin:.4g} beyond what the parent itself reaches"
+            return f"infeasible: the line lies {beyond} on the validation rows"
         if self.certificate is None:
             return "infeasible: no chain came to a model; see what failed"
         return f"{self.status}: {self.result.reason}"

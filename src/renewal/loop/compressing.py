@@ -39,7 +39,7 @@ from renewal.loop.asking import asked_of
 from renewal.loop.certificate import Certificate, Search, answered, certificate_of
 from renewal.loop.certifying import claim_of
 from renewal.loop.compress_asked import CompressAsked
-from renewal.loop.entrants import entrants_of, manifest_of
+from renewal.loop.entrants import entrants_of, manifest_of, spread_of_trial
 from renewal.loop.happening import Happening
 from renewal.loop.journal import COMPRESS, Journal, Output, Run, last_runs, steps_of
 from renewal.loop.judging import Judged, first_verdict, record
@@ -241,12 +241,13 @@ class CompressRun:
             if there is not None:
                 return {"version": there.id}
             manifest = self._manifest(trial, certificate)
-            facts = {"certificate": to_plain(certificate), "seconds": trial.seconds}
-            facts |= {
-                "size": to_plain(trial.size),
-                "front": [_shown(e, found) for e in found.trials],
+            spread = spread_of_trial(self._runner, found, self.asked.goal, trial)
+            facts = {
+                "certificate": to_plain(certificate),
+                "seconds": trial.seconds,
+                "spread": to_plain(spread),
+                "run": self.run.id,
             }
-            facts |= {"parent_size": to_plain(found.trials[0].size), "run": self.run.id}
             version = self.shop.registry.add_version(manifest, facts=facts, who=CIRCUIT)
             if manifest.snapshot is not None:
                 self.shop.feed.lease(manifest.snapshot, version.id)

@@ -41,34 +41,65 @@ def doubles(column: pa.ChunkedArray) -> NDArray[np.float64]:
 
 
 def standardized(
-    column: pa.ChunkedArray, name: str, of: tuple[float, float], *, who: str
+    features: pa.Table, columns: Sequence[tuple[str, float, float]], *, who: str
 ) -> NDArray[np.float32]:
-    """Return numbers minus a mean, over a spread; a gap becomes the mean, hence 0.
+    """Return columns side by side, minus their means, over their spreads; a gap becomes 0.
+
+    Parameters
+    ----------
+    features : pyarrow.Table
+        n rows.
+    columns : sequence of (str, float, float)
+        Name, mean and spread of each column, at least one.
+    who : str
+        The verb that asks, for the message.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n_columns)
 
     Raises
     ------
     Invalid
         On numbers that single precision cannot hold.
+    pyarrow.ArrowTypeError
+        On a column of another type.
 
     Examples
     --------
-    >>> hours = pa.chunked_array([[6.0, None, 10.0]])
-    >>> standardized(hours, "hour", (8.0, 2.0), who="demo").tolist()
-    [-1.0, 0.0, 1.0]
+    >>> hours = pa.table({"hour": [6.0, None, 10.0]})
+    >>> standardized(hours, [("hour", 8.0, 2.0)], who="demo").tolist()
+    [[-1.0], [0.0], [1.0]]
     """
-    values = doubles(column)
-    mean, spread = of
-    filled = np.where(np.isnan(values), mean, values)
+    names = [name for name, _, _ in columns]
+    values = _matrix(features.select(names))
+    means, spreads = (np.array([each[at] for each in columns]) for at in (1, 2))
+    filled = np.where(np.isnan(values), means, values)
     with np.errstate(over="ignore"):
-        found: NDArray[np.float32] = ((filled - mean) / spread).astype(np.float32)
-    if not np.isfinite(found).all():
+        found: NDArray[np.float32] = ((filled - means) / spreads).astype(np.float32)
+    bad = ~np.isfinite(found)
+    if bad.any():
+        first = int(np.flatnonzero(bad.any(axis=0))[0])
         raise Invalid(
             who,
             needs="numbers that single precision can hold",
-            came=f"{int((~np.isfinite(found)).sum())} infinite ones in the column {name!r}",
+            came=f"{int(bad[:, first].sum())} infinite ones in the column {names[first]!r}",
             todo="Remove or correct these rows.",
         )
     return found
+
+
+def _matrix(table: pa.Table) -> NDArray[np.float64]:
+    """Return columns of numbers as one matrix; a gap is not a number."""
+    if all(pa.types.is_float64(each) for each in table.schema.types):
+        # One call for all columns: of a single row, a call a column is most of the time.
+        batches = table.to_batches()
+        if len(batches) != 1:
+            batches = table.combine_chunks().to_batches()
+        if batches:
+            numbers: NDArray[np.float64] = batches[0].to_tensor(null_to_nan=True).to_numpy()
+            return numbers
+    return np.stack([doubles(column) for column in table.columns], axis=1)
 
 
 def codes(column: pa.ChunkedArray, words: Sequence[str]) -> NDArray[np.int64]:

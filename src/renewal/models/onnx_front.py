@@ -116,7 +116,8 @@ class Front:
         return json.dumps(said, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
     def _demand(self, features: pa.Table) -> None:
-        missing = [name for name in self.reads if name not in features.column_names]
+        there = set(features.column_names)
+        missing = [name for name in self.reads if name not in there]
         if missing:
             raise Invalid(
                 _WHO,

@@ -66,13 +66,12 @@ class Numbers:
 
     def feed(self, features: pa.Table) -> Feed:
         """Return one array, float32."""
-        made = [
-            standardized(features[name], name, (mean, spread), who=_WHO)
-            for name, mean, spread in self.columns
-        ]
+        made = [standardized(features, self.columns, who=_WHO)] if self.columns else []
         for name, words in self.one_hot:
-            made += one_hot(codes(features[name], words), len(words))
-        return {self.input: np.stack(made, axis=1)}
+            made += [
+                each[:, np.newaxis] for each in one_hot(codes(features[name], words), len(words))
+            ]
+        return {self.input: made[0] if len(made) == 1 else np.concatenate(made, axis=1)}
 
     def ready(self) -> None:
         """Need nothing."""

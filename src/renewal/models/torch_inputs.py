@@ -188,7 +188,8 @@ def tensors_of(
         made = prepare(features)
         return _prepared(made if isinstance(made, tuple | list) else (made,), len(features), who)
     columns = [*inputs.numbers, *inputs.texts, *inputs.tensors, *inputs.images]
-    missing = [name for name in columns if name not in features.column_names]
+    there = set(features.column_names)
+    missing = [name for name in columns if name not in there]
     if missing:
         raise Invalid(
             who,
@@ -227,15 +228,15 @@ def finished(inputs: Inputs, tensors: Tensors) -> Tensors:
 
 def _tensors(inputs: Inputs, features: pa.Table, who: str) -> Tensors:
     made: list[Tensor] = []
-    numbers = [
-        standardized(features[name], name, of, who=who) for name, of in inputs.numbers.items()
-    ]
+    known = [(name, *of) for name, of in inputs.numbers.items()]
+    numbers = [standardized(features, known, who=who)] if known else []
     texts = [codes(features[name], words) for name, words in inputs.texts.items()]
     if inputs.reading.texts == "one_hot":
         for words, code in zip(inputs.texts.values(), texts, strict=True):
-            numbers += one_hot(code, len(words))
+            numbers += [each[:, np.newaxis] for each in one_hot(code, len(words))]
         texts = []
-    made += [torch.from_numpy(np.stack(each, axis=1)) for each in (numbers, texts) if each]
+    made += [torch.from_numpy(np.concatenate(numbers, axis=1))] if numbers else []
+    made += [torch.from_numpy(np.stack(texts, axis=1))] if texts else []
     made += [
         torch.from_numpy(whole(features[name], name, shape, who=who))
         for name, shape in inputs.tensors.items()
