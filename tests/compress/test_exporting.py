@@ -87,4 +87,4 @@ def test_levels_of_a_step_on_graphs_are_asked_of_a_graph(runner: Runner) -> None
 def test_a_network_is_no_model_of_trees(runner: Runner) -> None:
     failed = runner.trial(parse_chain("prune.forest:trees=1")).failed
     assert failed is not None
-    assert "takes models of sklearn, and this is torch" in failed
+    assert "needs a model of sklearn; got one of torch" in failed

@@ -189,7 +189,7 @@ def test_every_chain_fails_and_the_parent_is_left(runner_of: MakeRunner, odd: Mo
     assert "no level" in failed["prune.levelless(keep=*)"]
     assert "levels" in failed["prune.unlevelled(keep=*)"]
     static = failed[parse_chain("quantize.static:*").label]
-    assert "takes models of onnx or networks, which are exported first, and this is" in static
+    assert "needs a model of onnx or a network, which is exported first; got one of skl" in static
     assert all(len(each) <= 300 and "\n" not in each for each in failed.values())
     assert heard[0] == 0.0
     assert all(math.isnan(each) for each in heard[1:])

@@ -263,16 +263,19 @@ def _learns(chain: Chain) -> bool:
 
 def _demand(step: Step, form: Form, material: Material) -> None:
     does = step.does
-    why_not: str | None = None
     if form.adapter not in does.takes:
-        graph = " or networks, which are exported first" if GRAPH in does.takes else ""
-        why_not = f"it takes models of {', '.join(does.takes)}{graph}, and this is {form.adapter}"
-    else:
-        why_not = does.why_not(form, material)
+        graph = " or a network, which is exported first" if GRAPH in does.takes else ""
+        raise Invalid(
+            step.technique,
+            needs=f"a model of {', '.join(does.takes)}{graph}",
+            came=f"one of {form.adapter}",
+            todo="Leave this chain out.",
+        )
+    why_not = does.why_not(form, material)
     if why_not is not None:
         raise Invalid(
             step.technique,
-            needs="a model that this step can work on",
+            needs="a model that it can work on",
             came=why_not,
             todo="Leave this chain out.",
         )

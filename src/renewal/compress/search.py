@@ -178,6 +178,8 @@ class _Search:
 
     def _halved(self, walks: list[_Walk]) -> list[_Walk]:
         """Try every chain once at little effort; return those worth more, the best first."""
+        if len(walks) < 2:
+            return walks
         tried: list[tuple[tuple[bool, float], int, _Walk]] = []
         for walk in sorted(walks, key=_is_dear):
             middle = len(walk.levels) // 2
