@@ -27,7 +27,7 @@ from renewal.gate.card.altair import card_charts
 from renewal.gate.card.curves import curves_of, roc
 from renewal.gate.card.html import to_html
 from renewal.gate.card.markdown import to_markdown
-from renewal.gate.card.record import Card, card
+from renewal.gate.card.record import Card, Exhibit, card
 from renewal.gate.card.trail import trail
 from renewal.gate.card.writing import write_card
 from renewal.gate.gathering import gather
@@ -291,6 +291,23 @@ def test_long_names_are_cut_and_spelled_out_below() -> None:
 def test_an_unknown_slice_is_named_and_nothing_is_guessed() -> None:
     with pytest.raises(Invalid, match="origin"):
         card_for(binary(), ("orign",))
+
+
+def test_what_another_room_knows_stands_on_the_card(cards: dict[str, Card]) -> None:
+    """Breaks when it is left out, drawn without a picture, or lets markup in."""
+    chart = {
+        "$schema": card_charts(cards["binary"])["chart-roc"]["$schema"],
+        "mark": "point",
+        "data": {"values": [{"x": 1, "y": 2}]},
+        "encoding": {"x": {"field": "x"}, "y": {"field": "y"}},
+    }
+    exhibit = Exhibit("Compression", "chain: <b>prune</b>\nbytes 10", chart)
+    shown = replace(cards["binary"], exhibits=(exhibit, Exhibit("Other", "no picture")))
+    assert "## Compression\n\n```text\nchain: <b>prune</b>\nbytes 10\n```" in to_markdown(shown)
+    page = to_html(shown)
+    assert '<div id="chart-exhibit-1"' in page
+    assert "chart-exhibit-2" not in page
+    assert "chain: &lt;b&gt;prune&lt;/b&gt;" in page
 
 
 def test_cards_are_pure(cards: dict[str, Card]) -> None:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 
+from renewal.compress.report import to_text
 from renewal.core.errors import NotFound, Refused
+from renewal.core.plugin import load_plugin
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
 from renewal.data.keyset import KeySet
 from renewal.data.rows import Rows
 from renewal.evaluate.report import Report
 from renewal.evaluate.series import Series
-from renewal.gate.card.record import Card, card
+from renewal.gate.card.record import Card, Exhibit, card
 from renewal.gate.ledger import Look, looks, looks_at
+from renewal.loop.certificate import Certificate
 from renewal.loop.comparing import Unscorable, evaluate_versions
 from renewal.loop.journal import steps_of
 from renewal.loop.three_way import COMPARED
 from renewal.loop.workshop import Workshop
+from renewal.registry.codec import from_plain
+from renewal.update.lineage import COMPRESS
 
 
 def card_of(
@@ -75,7 +82,7 @@ def card_of(
         report = _report(shop, [*pair, *others], rows, notes)
     series = () if look is None else look.series or ()
     guards = shop.gate.guards
-    return card(
+    told = card(
         report,
         verdict,
         [Series.from_bytes(shop.store.get(each)) for each in series],
@@ -85,6 +92,20 @@ def card_of(
         verdict_id=found_id,
         notes=notes,
     )
+    judged = next(each for each in every if each.id == verdict.candidate)
+    return replace(told, exhibits=_exhibits(judged))
+
+
+def _exhibits(candidate: Version) -> tuple[Exhibit, ...]:
+    """Return what the compression of a version has come to, where it was made by one."""
+    kept = candidate.facts.get("certificate")
+    if candidate.manifest.strategy != COMPRESS or kept is None:
+        return ()
+    report = from_plain(Certificate, kept).report
+    # Only a page draws it, and the extra that pages need draws this, too.
+    can_draw = find_spec("altair") is not None
+    chart = load_plugin("charts", "compression")(report) if can_draw else None
+    return (Exhibit("Compression", to_text(report), chart),)
 
 
 def _three_ways(shop: Workshop, candidate: Version) -> frozenset[str]:

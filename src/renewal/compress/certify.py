@@ -327,7 +327,7 @@ def _result(tested: tuple[Judged, ...], margin: float, alpha: float) -> Certifie
         best = min(certified, key=lambda each: each.value)
         claim = best.claims[0]
         sure = f"loses at most {-claim.lower:.4g}" if claim.lower < 0.0 else "is no worse"
-        reason = f"{best.label} {sure}, at {100.0 * (1.0 - alpha):g}% confidence."
+        reason = f"{best.label} {sure}, at {100.0 * (1.0 - alpha):.4g}% confidence."
         return Certified("certified", margin, alpha, tested, best.key, best.key, None, reason)
     allowed = [each for each in tested if each.claims]
     hopeful = [each for each in allowed if each.rows_missing is not None]

@@ -3,8 +3,8 @@
 A kind is an entry-point group: ``renewal.tasks``, ``renewal.adapters``, ``renewal.runtimes``,
 ``renewal.strategies``, ``renewal.tuners``, ``renewal.engines``, ``renewal.triggers``,
 ``renewal.perturbations``, ``renewal.tables``, ``renewal.techniques``, ``renewal.exports``,
-``renewal.sizes``, ``renewal.truncations``. The module behind a name is imported when the name
-is asked for, so no framework is loaded before it is needed.
+``renewal.sizes``, ``renewal.truncations``, ``renewal.charts``. The module behind a name is
+imported when the name is asked for, so no framework is loaded before it is needed.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import altair as alt
 
-from renewal.gate.card.record import Card
+from renewal.gate.card.record import Card, Exhibit
 from renewal.gate.card.trail import Trail
 from renewal.gate.wording import shown_metric
 
@@ -40,8 +40,9 @@ def card_charts(card: Card) -> dict[str, Spec]:
     Returns
     -------
     dict of str to dict
-        Among ``chart-roc``, ``chart-said``, ``chart-slices``, ``chart-errors`` and
-        ``chart-evidence-1`` and on, one for each claim. Every number in them is finite.
+        Among ``chart-roc``, ``chart-said``, ``chart-slices``, ``chart-errors``,
+        ``chart-evidence-1`` and on, one for each claim, and ``chart-exhibit-1`` and on. Every
+        number in them is finite.
     """
     drawn = {
         "chart-roc": _roc(card),
@@ -49,8 +50,13 @@ def card_charts(card: Card) -> dict[str, Spec]:
         "chart-slices": _slices(card),
         "chart-errors": _errors(card),
         **{f"chart-evidence-{at}": _evidence(each) for at, each in enumerate(card.trails, 1)},
+        **{f"chart-exhibit-{at}": _given(each) for at, each in enumerate(card.exhibits, 1)},
     }
     return {name: spec for name, spec in drawn.items() if spec is not None}
+
+
+def _given(exhibit: Exhibit) -> Spec | None:
+    return None if exhibit.chart is None else dict(exhibit.chart)
 
 
 def _roc(card: Card) -> Spec | None:

@@ -59,6 +59,7 @@ def to_html(card: Card) -> str:
         _slices(card, charts),
         _flips(card),
         _errors(card, charts),
+        *_exhibits(card, charts),
     ]
     name = card.name(card.verdict.candidate)
     title = f"{card.model}: {name}" if card.model else f"Verdict on {name}"
@@ -82,6 +83,15 @@ def _head(card: Card) -> str:
 <p class="soft">{escape(card.budget)} Verdict {escape(card.verdict_id)}{of}.</p>
 <dl class="facts">{cells}</dl>
 {f'<ul class="reasons">{notes}</ul>' if notes else ""}"""
+
+
+def _exhibits(card: Card, charts: Charts) -> list[str]:
+    return [
+        f"""<h2>{escape(each.title)}</h2>
+{figure(f"chart-exhibit-{at}", charts, f"{each.title}, as the text below says")}
+<pre>{escape(each.text)}</pre>"""
+        for at, each in enumerate(card.exhibits, 1)
+    ]
 
 
 def _tag(text: str, kind: str) -> Html:

@@ -63,6 +63,7 @@ def to_markdown(card: Card) -> str:
         *_flips(card),
         *_errors(card),
         *_trails(card),
+        *(f"## {each.title}\n\n```text\n{each.text}\n```" for each in card.exhibits),
     ]
     return "\n\n".join(parts) + "\n"
 

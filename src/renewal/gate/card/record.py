@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,25 @@ _OUTCOMES = {
     "reject": "{candidate} is rejected; {baseline} stays",
     "undecided": "Cannot tell yet whether {candidate} may replace {baseline}",
 }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exhibit:
+    """Something else that is known of the candidate, told by the room that made it.
+
+    Parameters
+    ----------
+    title : str
+        Such as ``Compression``.
+    text : str
+        Lines of at most 80 columns.
+    chart : mapping or None, default None
+        A Vega-Lite specification of what the text says.
+    """
+
+    title: str
+    text: str
+    chart: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +104,8 @@ class Card:
         Evidence over time, one for each claim.
     notes : tuple of str
         What a reader must know, such as what cannot be told here.
+    exhibits : tuple of Exhibit, default ()
+        What else is known of the candidate, such as how it was compressed.
     """
 
     model: str
@@ -106,6 +128,7 @@ class Card:
     errors: tuple[SliceError, ...]
     trails: tuple[Trail, ...]
     notes: tuple[str, ...]
+    exhibits: tuple[Exhibit, ...] = ()
 
     def name(self, version_id: str) -> str:
         """Return the short name of a version, or the beginning of its id."""
