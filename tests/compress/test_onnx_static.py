@@ -199,3 +199,14 @@ def test_a_graph_of_bytes_has_no_layer_left() -> None:
     reason = STATIC.why_not(made, material)
     assert reason is not None
     assert "no layer to quantize" in reason
+
+
+def test_biases_of_one_row_are_biases() -> None:
+    """Breaks when a bias of shape (1, n), as skl2onnx writes it, ends in a bare error."""
+    graph = GraphOf(seed=3)
+    hidden = graph.node("Gemm", "x", graph.weights(20, 64), graph.weights(1, 64))
+    made = graph.node("Gemm", graph.node("Relu", hidden), graph.weights(64, 3), graph.weights(1, 3))
+    form = graph.form(made, shape=(20,), classes=CLASSES)
+    found = STATIC.apply(form, StaticOptions(), material_of(form, 100), seed=0)
+    assert int8s(found) == 1
+    assert far(form, found) < 0.1

@@ -97,6 +97,7 @@ def _trials(trials: Sequence[Any]) -> Any:
             rows.append((each["chain"], "", "", f"{each['seconds']:.1f}", each["failed"]))
             continue
         effort = "" if each["effort"] == 1.0 else f"{each['effort']:.0%} of the effort"
+        told = "; ".join(part for part in (effort, each["note"]) if part)
         size = f"{each['size']['bytes']:,}"
-        rows.append((each["chain"], size, f"{each['gain']:+.4f}", f"{each['seconds']:.1f}", effort))
+        rows.append((each["chain"], size, f"{each['gain']:+.4f}", f"{each['seconds']:.1f}", told))
     return table(["chain", "bytes", "gain", "s", ""], rows)

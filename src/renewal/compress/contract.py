@@ -34,6 +34,11 @@ class Technique(Protocol):
     learns : bool
         Whether it fits, calibrates or distils on the material's rows: these rows then are
         among those that the version trained on.
+
+    Notes
+    -----
+    Where it has an attribute `note`, a sentence of what must be known of its work, that stands
+    beside each of its trials.
     """
 
     name: ClassVar[str]

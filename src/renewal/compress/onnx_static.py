@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
@@ -194,7 +195,21 @@ def _folded(plain: Proto) -> Proto:
     # Two ways to read one matrix are two matrices from here on: of bytes with scales along
     # one axis, ONNX Runtime 1.32 computes a product along the other one wrongly.
     untie(folded, _OPS)
+    _flatten_biases(folded)
     return folded
+
+
+def _flatten_biases(proto: Proto) -> None:
+    """Give biases of Gemm of shape (1, n) the shape (n,): the quantizer reads no other."""
+    uses = Counter(name for node in proto.graph.node for name in node.input)
+    biases = {
+        node.input[2]
+        for node in proto.graph.node
+        if node.op_type == "Gemm" and len(node.input) > 2 and uses[node.input[2]] == 1
+    }
+    for tensor in proto.graph.initializer:
+        if tensor.name in biases and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            del tensor.dims[0]
 
 
 def _folded_layers(plain: Proto) -> tuple[Layer, ...]:

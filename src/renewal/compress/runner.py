@@ -131,7 +131,9 @@ class Runner:
             return found
         tell_progress(chain.label)
         began = time.perf_counter()
-        blank = Trial(key, chain.label, learned=learns, effort=effort)
+        notes = dict.fromkeys(getattr(each.does, "note", "") for each in chain.steps)
+        note = "; ".join(each for each in notes if each)
+        blank = Trial(key, chain.label, learned=learns, effort=effort, note=note)
         self.n_run += 1
         try:
             made = self._carried_out(chain, blank)

@@ -40,6 +40,8 @@ class Trial:
         That it took.
     effort : float
         Share of the epochs and rows that its steps spent.
+    note : str
+        What must be known of what its steps do, such as that zeros save storage alone.
     """
 
     key: str
@@ -54,3 +56,4 @@ class Trial:
     learned: bool = False
     seconds: float = 0.0
     effort: float = 1.0
+    note: str = ""

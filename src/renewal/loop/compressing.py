@@ -29,6 +29,7 @@ from renewal.compress.material import Material
 from renewal.compress.runner import Runner
 from renewal.compress.search import Found, search
 from renewal.compress.trial import Trial
+from renewal.core.errors import Conflict
 from renewal.core.progress import hearing
 from renewal.core.verdict import Verdict
 from renewal.core.version import Manifest, Version
@@ -83,6 +84,9 @@ class CompressRun:
         if before is not None:
             # The same question on the same rows has the same answer, and spends nothing.
             outcome = {**(before.outcome or {}), "same_as": before.id}
+            if self.asked.roll_out and not before.spec.get("roll_out") and outcome["candidate"]:
+                name = self.shop.spec.name
+                outcome |= self._offered(self.shop.registry.version(name, outcome["candidate"]))
             self.journal.finish(self.run, "done", outcome)
             return outcome
         return self._finish()
@@ -111,13 +115,11 @@ class CompressRun:
         if trial is not None:
             assert certificate is not None, "what is registered was tested"
             candidate = self._registered(trial, found, certificate)
-            verdict, verdict_id = self._judged(candidate)
             outcome |= {
                 "candidate": candidate.id,
                 "chain": trial.chain if _is_certified(certificate) else None,
-                "verdict": to_plain(verdict),
+                **self._offered(candidate),
             }
-            self._roll_out(candidate, verdict, verdict_id)
         self.journal.finish(self.run, "done", outcome)
         shutil.rmtree(self.shop.place.scratch(self.run.id), ignore_errors=True)
         return outcome
@@ -245,6 +247,7 @@ class CompressRun:
             facts = {
                 "certificate": to_plain(certificate),
                 "seconds": trial.seconds,
+                "note": trial.note,
                 "spread": to_plain(spread),
                 "run": self.run.id,
             }
@@ -305,6 +308,15 @@ class CompressRun:
             environment=form.runs.environment(),
         )
 
+    def _offered(self, candidate: Version) -> dict[str, Any]:
+        """Let the gate judge a version, and roll it out where it may; return the verdict."""
+        if candidate.id == self._desk.baseline.id:
+            # It serves already: what was compressed anew came out the same.
+            return {"verdict": None}
+        verdict, verdict_id = self._judged(candidate)
+        self._roll_out(candidate, verdict, verdict_id)
+        return {"verdict": to_plain(verdict)}
+
     def _judged(self, candidate: Version) -> tuple[Verdict, str]:
         """Take the gate's fixed look, on the rows that certified; a pair has one such look."""
         shop = asked_of(self.shop, candidate)
@@ -347,7 +359,12 @@ class CompressRun:
             started = start_rollout(self.shop, connection, candidate, verdict_id=verdict_id)
             return {"rollout": started.id, "stage": started.stage}
 
-        done = self.journal.commit_step(self.run, "roll out", {"candidate": candidate.id}, work)
+        try:
+            done = self.journal.commit_step(self.run, "roll out", {"candidate": candidate.id}, work)
+        except Conflict as error:
+            # Another rollout is under way, and it must not wait for this run.
+            self._tell("waits", f"{candidate.name} is not rolled out yet: {error}")
+            return
         self.shop.registry.wake()
         self._tell("rollout", f"{candidate.name} goes into {done['stage']}", candidate=candidate.id)
 
@@ -379,6 +396,7 @@ def _shown(trial: Trial, found: Found) -> dict[str, Any]:
         "size": to_plain(trial.size),
         "seconds": trial.seconds,
         "effort": trial.effort,
+        "note": trial.note,
     }
 
 
