@@ -19,6 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, SplineTransformer
+from sklearn.tree import DecisionTreeClassifier
 
 from renewal.core import plugin
 from renewal.core.errors import Invalid, Missing, Refused, Unavailable
@@ -98,6 +99,20 @@ def test_splits_by_category_are_refused(
     signature = Signature((*TWO.fields, Field("where", "string")))
     with pytest.raises(Invalid, match="splits by category"):
         onnx_graph(fitted, signature)
+
+
+def test_splits_by_gaps_alone_are_converted() -> None:
+    """Broken by trying trees in float64 first: for such a threshold skl2onnx never stops."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 2))
+    is_gap = rng.random(300) < 0.5
+    rows[is_gap, 0] = np.nan
+    tree = DecisionTreeClassifier(random_state=0).fit(rows, is_gap)
+    assert np.isinf(tree.tree_.threshold).any()
+    graph = onnx_graph(tree, TWO)
+    table = pa.table({"a": rows[:, 0], "b": rows[:, 1]})
+    said = OnnxRuntime(graph, 2).predict(table)
+    assert np.array_equal(said[:, 1] > 0.5, is_gap)
 
 
 def test_the_child_trusts_what_the_operator_trusts(

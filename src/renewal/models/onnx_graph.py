@@ -93,7 +93,7 @@ def onnx_graph(estimator: Any, signature: Signature) -> bytes:
     _refuse_categories(estimator)
     reason = ""
     is_boosted = isinstance(estimator, Boosted)
-    for width in (_FLOAT,) if is_boosted else (_DOUBLE, _FLOAT):
+    for width in (_FLOAT,) if is_boosted or _holds_trees(estimator) else (_DOUBLE, _FLOAT):
         try:
             if is_boosted:
                 model = _boosted(estimator, signature)
@@ -199,6 +199,14 @@ def _reads_columns(estimator: Any) -> bool:
 
 def _has_trees(model: ModelProto) -> bool:
     return any(node.op_type.startswith("TreeEnsemble") for node in model.graph.node)
+
+
+def _holds_trees(estimator: Any) -> bool:
+    # A float64 graph of them would be thrown away; and for the threshold of a split by gaps,
+    # which is infinite, the converter would look without an end.
+    return any(
+        hasattr(part, "tree_") or hasattr(part, "_predictors") for part in reachable(estimator)
+    )
 
 
 def _refuse_categories(estimator: Any) -> None:
