@@ -165,7 +165,8 @@ def answered(shop: Workshop, run: Run, rows: str) -> Run | None:
     """
     for each in _before(shop, run):
         is_whole = each.state == "done" and not (each.outcome or {}).get("is_cut", True)
-        is_same = dict(each.spec) == dict(run.spec)
+        # Whether it is rolled out afterwards is no part of the question.
+        is_same = {**each.spec, "roll_out": None} == {**run.spec, "roll_out": None}
         if is_whole and is_same and _used(each, str(run.spec.get("source")), rows):
             return each
     return None

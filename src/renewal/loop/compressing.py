@@ -24,7 +24,6 @@ from renewal.compress.book import SqlBook
 from renewal.compress.chain import parse_chain
 from renewal.compress.defaults import default_chains
 from renewal.compress.form import Form
-from renewal.compress.goal import Goal
 from renewal.compress.material import Material
 from renewal.compress.runner import Runner
 from renewal.compress.search import Found, search
@@ -47,6 +46,7 @@ from renewal.loop.judging import Judged, first_verdict, record
 from renewal.loop.pinning import desk_of, pin
 from renewal.loop.rolling import CIRCUIT, start_rollout
 from renewal.loop.stretches import Stretches, stretches_of
+from renewal.loop.trials import sentence_of, shown
 from renewal.loop.workshop import Workshop
 from renewal.models.load import score_map_of
 from renewal.models.score_map import unmapped
@@ -103,7 +103,7 @@ class CompressRun:
             found, certificate = self._searched("search", (*first, *chains), spent=spent)
         assert found is not None, "something was searched"
         outcome: dict[str, Any] = {
-            "trials": [_shown(each, found) for each in found.trials],
+            "trials": [shown(each, found) for each in found.trials],
             "margin": found.margin,
             "is_cut": found.is_cut,
             "n_evaluated": found.n_evaluated,
@@ -204,7 +204,7 @@ class CompressRun:
         limit_s = math.inf if self.asked.budget_s is None else self.asked.budget_s
 
         def tell(trial: Trial, gain: float) -> None:
-            self._tell("trial", _trial_sentence(trial, gain, self.asked.goal), chain=trial.chain)
+            self._tell("trial", sentence_of(trial, gain, self.asked.goal), chain=trial.chain)
 
         with hearing(lambda said: self.shop.hear("compress", said)):
             found = search(
@@ -384,25 +384,3 @@ def _to_register(found: Found, certificate: Certificate | None) -> Trial | None:
     if not certificate.n_rows:
         return None
     return next((each for each in found.trials if each.key == key and each.artifact), None)
-
-
-def _shown(trial: Trial, found: Found) -> dict[str, Any]:
-    """Return what people are told of a trial."""
-    return {
-        "key": trial.key,
-        "chain": trial.chain,
-        "failed": trial.failed,
-        "gain": found.gains.get(trial.key),
-        "size": to_plain(trial.size),
-        "seconds": trial.seconds,
-        "effort": trial.effort,
-        "note": trial.note,
-    }
-
-
-def _trial_sentence(trial: Trial, gain: float, goal: Goal) -> str:
-    if trial.failed is not None:
-        return f"{trial.chain}: {trial.failed}"
-    assert trial.size is not None, "a trial that did not fail has a size"
-    little = "" if trial.effort == 1.0 else f", {trial.effort:.0%} of the effort"
-    return f"{trial.chain}: {trial.size.bytes:,} bytes, {goal.metric} {gain:+.4f}{little}"

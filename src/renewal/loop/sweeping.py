@@ -12,7 +12,7 @@ from sqlalchemy import select
 from renewal.compress.book import forget_trials, named_by, trials_of
 from renewal.core.version import Version
 from renewal.evaluate.compiled_record import forget_forms, recorded_graphs
-from renewal.loop.journal import last_runs, steps_of
+from renewal.loop.journal import last_runs, open_run, steps_of
 from renewal.loop.lease import held
 from renewal.loop.rolling import CIRCUIT
 from renewal.loop.workshop import Workshop
@@ -73,7 +73,9 @@ def sweep_losers(shop: Workshop, older: timedelta) -> Swept:
         ]
         needed = _needed(shop, losers)
         _delete_heats(shop, before, needed + _of(losers))
-        _delete_trials(shop, before, needed + _of(losers))
+        if open_run(shop.db, shop.spec.name) is None:
+            # A run that was cut off goes on from its trials.
+            _delete_trials(shop, before, needed + _of(losers))
         freed = [(each, _delete(shop, each, needed)) for each in losers]
         gone = [each for each, found in freed if found is not None]
         n_bytes = sum(found for _, found in freed if found is not None)
