@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from bench.compress import compiled, truth
+from bench.compress import compiled, tables, truth
 
 PARTS: dict[str, Callable[[bool], None]] = {
     "truth": truth.run,
     "compiled": compiled.run,
+    "tables": tables.run,
 }
 
 
