@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Literal, Protocol
 
@@ -194,6 +194,8 @@ class Certified:
         Of `best`, where uncertified.
     reason : str
         In one sentence.
+    unit : str, default "row"
+        What is counted.
     """
 
     status: Status
@@ -204,6 +206,7 @@ class Certified:
     best: str | None
     rows_missing: int | None
     reason: str
+    unit: str = "row"
 
     def of(self, key: str) -> Judged:
         """Return what became of a model."""
@@ -216,6 +219,7 @@ def certify(
     margin: float,
     alpha: float = 0.05,
     least_rows: int = LEAST_ROWS,
+    unit: str = "row",
 ) -> Certified:
     r"""Test models in their order, stop at the first that fails, choose the smallest.
 
@@ -234,6 +238,8 @@ def certify(
         Largest chance that any model is certified that does not hold the line.
     least_rows : int, default 30
         Fewer independent rows, or blocks, prove nothing.
+    unit : str, default "row"
+        What is counted, in words, such as ``day``.
 
     Notes
     -----
@@ -272,7 +278,7 @@ def certify(
         reason = f"The line lies {-margin:.4g} beyond the parent's own value."
         return Certified("infeasible", margin, alpha, tested, None, best, None, reason)
     tested = _in_sequence(contenders, margin, alpha, least_rows)
-    return _result(tested, margin, alpha)
+    return replace(_result(tested, margin, alpha, unit), unit=unit)
 
 
 def _in_sequence(
@@ -321,7 +327,7 @@ def _missing(evidence: Evidence, line: float, alpha: float, least_rows: int) -> 
     return max(math.ceil(needed) - evidence.n, 1)
 
 
-def _result(tested: tuple[Judged, ...], margin: float, alpha: float) -> Certified:
+def _result(tested: tuple[Judged, ...], margin: float, alpha: float, unit: str) -> Certified:
     certified = [each for each in tested if each.certified]
     if certified:
         best = min(certified, key=lambda each: each.value)
@@ -334,10 +340,11 @@ def _result(tested: tuple[Judged, ...], margin: float, alpha: float) -> Certifie
     if hopeful:
         best = min(hopeful, key=lambda each: (each.fresh_rows, each.value))
         rows = best.fresh_rows
-        reason = f"{best.label} seems to hold the line; {rows:,} more rows can show it."
+        what = f"{unit}s" if rows != 1 else unit
+        reason = f"{best.label} seems to hold the line; {rows:,} more {what} can show it."
         if best.rows_missing == 0:
             reason = (
-                f"A safer model failed before {best.label}: test it alone on {rows:,} new rows."
+                f"A safer model failed before {best.label}: test it alone on {rows:,} new {what}."
             )
         return Certified("uncertified", margin, alpha, tested, None, best.key, rows, reason)
     if allowed:

@@ -76,7 +76,8 @@ def gain_over(
     """
     sign = 1.0 if goal.higher_is_better else -1.0
     both = [value_of(task, goal, scores, classes, labels) for scores, classes in (ours, theirs)]
-    return sign * (both[0] - both[1])
+    # A gain of -0.0 would be shown as a loss.
+    return sign * (both[0] - both[1]) + 0.0
 
 
 def spread_of(

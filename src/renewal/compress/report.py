@@ -131,6 +131,8 @@ class CompressionReport:
         Every trial that came to a model, the largest first.
     parent_value : float or None, default None
         Of the objective for the parent.
+    unit : str, default "row"
+        What claims count.
     """
 
     status: str
@@ -147,6 +149,7 @@ class CompressionReport:
     rows_missing: int | None
     marks: tuple[Mark, ...]
     parent_value: float | None = None
+    unit: str = "row"
 
 
 def report_of(
@@ -192,6 +195,7 @@ def report_of(
         rows_missing=certified.rows_missing,
         marks=_marks(certified, tuple(points)),
         parent_value=parent_value,
+        unit=certified.unit,
     )
 
 
@@ -276,7 +280,7 @@ def _sizes(parent: Side, model: Side) -> list[tuple[str, tuple[float, float]]]:
 
 def _claimed(report: CompressionReport) -> list[str]:
     sure = f"{100.0 * (1.0 - report.alpha):.4g}% bound"
-    lines = [f"{'rows':<24}{'n':>9}{'lost':>8}{'gained':>8}{'gain':>10}{sure:>14}"]
+    lines = [f"{'where':<24}{report.unit + 's':>9}{'lost':>8}{'gained':>8}{'gain':>10}{sure:>14}"]
     for each in report.claims:
         flips = [("-" if flip is None else f"{flip:,}") for flip in (each.lost, each.gained)]
         lines.append(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from renewal.compress.begun import noted
 from renewal.compress.book import Book, kept_scores, read_scores
 from renewal.compress.chain import Chain, Step
 from renewal.compress.exporting import GRAPH, exported
@@ -35,6 +36,7 @@ from renewal.store.digest import digest
 _log = logging.getLogger(__name__)
 _LONGEST_REASON = 300
 _N_KEPT = 4
+_N_LOOKED_AT = 16
 # A full disk or memory says nothing about a chain.
 _PASSING = (MemoryError, OSError)
 # What decides the bytes that come out of a chain; one that is not installed decides nothing.
@@ -51,6 +53,14 @@ _LIBRARIES = (
     "transformers",
     "xgboost-cpu",
 )
+
+
+class Changed(Invalid):
+    """A step has changed the model that it was handed: nothing here can be trusted any more."""
+
+
+NOT_OF_A_CHAIN = (Changed, Conflict, Missing, Unavailable)
+"""What ends a search: it says nothing about the chain at hand."""
 
 
 class Runner:
@@ -122,6 +132,8 @@ class Runner:
         ------
         Conflict, Unavailable
             When a room fails, which says nothing about the chain.
+        Changed
+            When a step has changed the model that it was handed.
         """
         learns = _learns(chain)
         effort = effort if learns else 1.0
@@ -136,10 +148,11 @@ class Runner:
         blank = Trial(key, chain.label, learned=learns, effort=effort, note=note)
         self.n_run += 1
         try:
-            made = self._carried_out(chain, blank)
-        except (Conflict, Missing, Unavailable):
+            with noted(self.material.scratch, key):
+                made = self._carried_out(chain, blank)
+        except (*NOT_OF_A_CHAIN, KeyboardInterrupt):
             raise
-        except Exception as error:  # noqa: BLE001  # the plug-in border: a step may raise anything
+        except BaseException as error:  # noqa: BLE001  # the plug-in border: a step may raise anything, even sys.exit
             if not isinstance(error, RenewalError):
                 _log.warning("the chain %s failed", chain.label, exc_info=error)
             made = replace(blank, failed=reason_of(error))
@@ -216,7 +229,10 @@ class Runner:
         step = steps[-1]
         form, material = self._taken(step, steps[:-1], effort)
         _demand(step, form, material)
+        few = self.validation.features.slice(0, _N_LOOKED_AT)
+        before = form.predict(few)
         made = step.does.apply(form, step.options, material, seed=self._seed)
+        _demand_unchanged(step, before, form.predict(few))
         self._kept[key] = made
         while len(self._kept) > _N_KEPT:
             self._kept.popitem(last=False)
@@ -238,6 +254,14 @@ class Runner:
         return digest(out.getvalue().to_pybytes())
 
     def _demand_scores(self, form: Form, scores: Scores) -> None:
+        theirs = self.parent.classes
+        if not set(form.classes) <= set(theirs) or bool(form.classes) != bool(theirs):
+            raise Invalid(
+                "compress",
+                needs=f"a model of the classes {', '.join(map(str, theirs)) or '(none)'}",
+                came=f"one of {', '.join(map(str, form.classes)) or 'none'}",
+                todo="Leave this chain out.",
+            )
         wanted = (len(self.validation), len(form.classes) or 1)
         if scores.shape != wanted or not np.isfinite(scores).all():
             n_bad = int((~np.isfinite(scores)).sum())
@@ -283,7 +307,18 @@ def _demand(step: Step, form: Form, material: Material) -> None:
         )
 
 
-def reason_of(error: Exception) -> str:
+def _demand_unchanged(step: Step, before: Scores, after: Scores) -> None:
+    """Refuse to go on where what a step was handed answers otherwise than before it."""
+    if not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True):
+        raise Changed(
+            step.technique,
+            needs="to leave the model that it is handed as it is",
+            came="other scores of the same rows than before",
+            todo="Leave this technique out, and tell who wrote it.",
+        )
+
+
+def reason_of(error: BaseException) -> str:
     """Return in one line why a step has failed, at most 300 characters."""
     words = str(error) if isinstance(error, RenewalError) else f"{type(error).__name__}: {error}"
     return " ".join(words.split())[:_LONGEST_REASON]

@@ -22,9 +22,9 @@ from renewal.compress.chain import Chain
 from renewal.compress.climb import Look, climb, look_of
 from renewal.compress.estimate import gain_over, spread_of, value_of
 from renewal.compress.goal import Goal
-from renewal.compress.runner import Runner, reason_of
+from renewal.compress.runner import NOT_OF_A_CHAIN, Runner, reason_of
 from renewal.compress.trial import Trial
-from renewal.core.errors import Conflict, Missing, RenewalError, Unavailable
+from renewal.core.errors import RenewalError
 from renewal.core.progress import tell_progress
 from renewal.models.task import Scores
 
@@ -163,9 +163,9 @@ class _Search:
             return None
         try:
             levels = self.runner.levels(chain)
-        except (Conflict, Missing, Unavailable):
+        except (*NOT_OF_A_CHAIN, KeyboardInterrupt):
             raise
-        except Exception as error:  # noqa: BLE001  # the plug-in border: a step may raise anything
+        except BaseException as error:  # noqa: BLE001  # the plug-in border: a step may raise anything, even sys.exit
             if not isinstance(error, RenewalError):
                 _log.warning("the chain %s cannot begin", chain.label, exc_info=error)
             failed = reason_of(error)

@@ -121,7 +121,9 @@ def certified(
         for each in entrants
     ]
     least = shop.gate.least(is_ordered=report.blocks.is_ordered)
-    found = certify(contenders, margin=margin, alpha=alpha, least_rows=least)
+    blocks = report.blocks
+    unit = "row" if len(blocks.ids) == report.n_rows else blocks.unit
+    found = certify(contenders, margin=margin, alpha=alpha, least_rows=least, unit=unit)
     return found, value
 
 

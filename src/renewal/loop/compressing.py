@@ -272,11 +272,14 @@ class CompressRun:
         return labelled if waiting is None else labelled.union(KeySet.of(waiting))
 
     def _there(self, trial: Trial) -> Version | None:
-        """Return the version that an earlier run made of the same bytes and the same parent."""
+        """Return the version that an earlier run made of the same bytes for the same goal."""
+        goal = self.asked.goal
+        asked = {"chain": trial.chain, "tau": goal.tau, "metric": goal.metric}
         for each in self.shop.registry.versions(self.shop.spec.name):
             made = each.manifest
             is_child = made.strategy == COMPRESSED and made.parent == self._source.id
-            if is_child and made.artifact == trial.artifact:
+            is_same = all(made.options.get(name) == value for name, value in asked.items())
+            if is_child and is_same and made.artifact == trial.artifact:
                 return each
         return None
 

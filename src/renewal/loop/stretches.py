@@ -5,7 +5,7 @@
     timeless   learn: role train     search: role validation    certify: role test
     timed      ---- learn ----| embargo |-- search --|           |-- certify --|
                where the parent has been fitted on the stretch that searches:
-               ------------- learn ------------------| embargo   |-search-|-certify-|
+               ------------- learn ------------------| embargo  |search|- certify -|
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def stretches_of(shop: Workshop, desk: Desk, parent: Version) -> Stretches:
     if window is not None and len(validation) < _LEAST_SHARE * len(wanted):
         # It was fitted up to the cut, so what is new to it lies in the judged stretch alone.
         before = False
-        validation, test = _halves(test, window)
+        validation, test = _parts(test, window)
     if not len(validation):
         raise Refused(
             "compress",
@@ -99,12 +99,15 @@ def _unseen(desk: Desk, rows: Rows, version: Version) -> Rows:
         return rows.take(np.zeros(len(rows), dtype=np.bool_))
 
 
-def _halves(rows: Rows, window: ForwardWindow) -> tuple[Rows, Rows]:
-    """Cut the judged stretch in two, whole blocks each, the embargo between them."""
+def _parts(rows: Rows, window: ForwardWindow) -> tuple[Rows, Rows]:
+    """Cut the judged stretch in two, whole blocks each, the embargo between them.
+
+    Certification counts blocks, of which there are few, and the search rows: it gets a quarter.
+    """
     embargo_us = window.judge_from_us - window.fit_until_us
     blocks = np.unique(rows.block)
     if len(blocks) < 2:
         return rows, rows.take(np.zeros(len(rows), dtype=np.bool_))
     first_us = np.array([rows.event_us[rows.block == each].min() for each in blocks])
-    cut_us = np.sort(first_us)[len(blocks) // 2]
+    cut_us = np.sort(first_us)[max(1, len(blocks) // 4)]
     return rows.take(rows.event_us < cut_us), rows.take(rows.event_us >= cut_us + embargo_us)
