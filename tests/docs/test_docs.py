@@ -107,6 +107,17 @@ def test_each_plugin_of_updates_is_in_their_guide(kind: str) -> None:
         assert re.search(rf"^(\|.*`{name}`.*\||### {name}$)", page, re.MULTILINE), name
 
 
+@pytest.mark.parametrize("name", sorted(plugin_names("techniques")))
+def test_each_technique_is_in_its_guide_with_what_a_search_turns(name: str) -> None:
+    """Breaks on a technique that nobody can find, and on another knob, or whether it learns."""
+    page = _text("guide/compression.md")
+    found = re.search(rf"^\| `{re.escape(name)}` \|([^|]*)\|([^|]*)\|([^|]*)\|", page, re.MULTILINE)
+    assert found, f"{name} has no line in the table of techniques"
+    technique = load_plugin("techniques", name)
+    assert found[2].strip() == (f"`{technique.knob}`" if technique.knob else "none")
+    assert found[3].strip() == ("yes" if technique.learns else "no")
+
+
 def test_each_name_of_the_face_is_documented() -> None:
     pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))
     for name in renewal.__all__:
