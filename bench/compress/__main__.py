@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from bench.compress import compiled, tables, truth
+from bench.compress import compiled, networks, tables, truth
 
 PARTS: dict[str, Callable[[bool], None]] = {
     "truth": truth.run,
     "compiled": compiled.run,
+    "networks": networks.run,
     "tables": tables.run,
 }
 

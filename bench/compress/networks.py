@@ -98,7 +98,7 @@ class Size:
 
 
 QUICK = Size(
-    1_000, 500, 2_000, 500, {"mlp": 1, "cnn": 1, "resnet20": 1}, 15.0, 60, 5, is_quick=True
+    1_000, 500, 2_000, 500, {"mlp": 1, "cnn": 1, "resnet20": 1}, 10.0, 60, 5, is_quick=True
 )
 
 
