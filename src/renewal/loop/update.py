@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from renewal.core.errors import Conflict
 from renewal.core.plugin import plugin_module
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
@@ -272,7 +273,12 @@ class UpdateRun:
             started = start_rollout(self.shop, connection, candidate, verdict_id=accepted)
             return {"rollout": started.id, "stage": started.stage}
 
-        done = self.journal.commit_step(self.run, "roll out", {"candidate": candidate.id}, work)
+        try:
+            done = self.journal.commit_step(self.run, "roll out", {"candidate": candidate.id}, work)
+        except Conflict as error:
+            # Another rollout is under way, and the next tick must not trip over this run.
+            self._tell("waits", f"{candidate.name} is not rolled out yet: {error}")
+            return
         self.shop.registry.wake()
         self._tell("rollout", f"{candidate.name} goes into {done['stage']}", candidate=candidate.id)
 
