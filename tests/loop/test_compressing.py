@@ -211,8 +211,10 @@ def test_what_serves_already_is_found_again(model: Model) -> None:
     first = model.compress(["prune.forest:trees=8"], tau=-0.08)
     assert first.candidate is not None
     model.promote(first.candidate)
-    again = model.compress(["prune.forest:trees=8"], tau=-0.09, roll_out=True)
+    again = model.compress(["prune.forest:trees=8"], tau=-0.08, budget="4m", roll_out=True)
     assert again.status == "certified"
+    assert again.candidate is not None
+    assert again.candidate.manifest.options == first.candidate.manifest.options
     assert again.candidate == first.candidate
     assert again.verdict is None
     assert model.rollouts() == ()
