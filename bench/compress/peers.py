@@ -197,8 +197,9 @@ def torchao_dynamic(subject: Subject) -> Made:
 def torchao_compiled(subject: Subject) -> Made:
     """Torchao: the same, compiled by torch, which takes a compiler of C++."""
     made = _torchao(subject, "Int8DynamicActivationInt8WeightConfig", is_compiled=True)
-    for size in (1, 2, 64):
-        made.run(np.repeat(subject.calibration[:1], size, axis=0))
+    with _silent():
+        for size in (1, 2, 64):
+            made.run(np.repeat(subject.calibration[:1], size, axis=0))
     return made
 
 
