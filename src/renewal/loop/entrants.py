@@ -118,7 +118,8 @@ def points_of(runner: Runner, found: Found, goal: Goal) -> list[Point]:
         spread = spread_of_trial(runner, found, goal, each)
         se = 0.0 if spread is None else spread.se(len(runner.validation))
         value = each.size.of(goal.objective)
-        family = parse_chain(each.chain).family
+        # What has learned at little effort is no milder form of what has learned at all of it.
+        family = f"{parse_chain(each.chain).family} at {each.effort:g}"
         points.append(Point(each.key, each.chain, family, value, found.gains[each.key], se))
     return points
 
