@@ -55,7 +55,7 @@ from renewal.stats.apart import Apart
 # Beside the default chains.
 CHAINS: Mapping[str, tuple[str, ...]] = {
     "transformer": (
-        "distil.smaller:* > quantize.dynamic",
+        "quantize.dynamic",
         "factorize.svd:* > recover.distil > quantize.dynamic",
     ),
 }
