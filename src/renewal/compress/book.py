@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from renewal.compress.tables import compress_trials
 from renewal.compress.trial import Trial
 from renewal.core.clock import Clock
+from renewal.core.errors import Corrupt, NotFound
 from renewal.models.task import Scores
 from renewal.registry.codec import from_plain, to_plain
 from renewal.registry.db import Database
@@ -78,7 +79,7 @@ class SqlBook:
         self._clock = clock
 
     def find(self, key: str) -> Trial | None:
-        """Return the trial of a key; one whose bytes were swept is forgotten, and done again."""
+        """Return the trial of a key; one whose bytes are gone or damaged is done again."""
         with self._db.read() as connection:
             body = connection.execute(
                 select(compress_trials.c.body).where(compress_trials.c.key == key)
@@ -89,11 +90,18 @@ class SqlBook:
         needed = [each for each in (trial.artifact, trial.scores) if each]
         # Each is renewed, so that no sweep takes it before it is read.
         there = [self.store.renew(each) for each in needed]
-        if all(there):
+        if all(there) and all(map(self._is_whole, needed)):
             return trial
         with self._db.transaction() as connection:
             connection.execute(delete(compress_trials).where(compress_trials.c.key == key))
         return None
+
+    def _is_whole(self, digest: str) -> bool:
+        try:
+            self.store.get(digest)
+        except (Corrupt, NotFound):
+            return False
+        return True
 
     def write(self, trial: Trial) -> None:
         """Keep a trial."""

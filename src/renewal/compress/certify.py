@@ -354,7 +354,7 @@ def _result(tested: tuple[Judged, ...], margin: float, alpha: float, unit: str) 
         best = min(tested, key=lambda each: (len(each.over), each.value))
         reason = f"Every model exceeds a limit: {best.label} has {'; '.join(best.over)}."
     else:
-        reason = "There is no compressed model to test."
+        reason = "No chain came to a smaller model that may hold the line."
         return Certified("infeasible", margin, alpha, tested, None, None, None, reason)
     return Certified("infeasible", margin, alpha, tested, None, best.key, None, reason)
 

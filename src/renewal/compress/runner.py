@@ -154,7 +154,8 @@ class Runner:
             raise
         except BaseException as error:  # noqa: BLE001  # the plug-in border: a step may raise anything, even sys.exit
             if not isinstance(error, RenewalError):
-                _log.warning("the chain %s failed", chain.label, exc_info=error)
+                # The reason stands in the trial; where it came from is for who wrote the step.
+                _log.info("the chain %s failed", chain.label, exc_info=error)
             made = replace(blank, failed=reason_of(error))
             if isinstance(error, _PASSING):
                 # Of this moment, not of the chain: another search tries it again.
@@ -178,9 +179,10 @@ class Runner:
         place = chain.free
         assert place is not None, "only a chain with a free knob has levels"
         step = chain.steps[place]
-        form, material = self._taken(step, chain.steps[:place], 1.0)
-        _demand(step, form, material)
-        return step.does.levels(form, material)
+        with noted(self.material.scratch, digest(f"levels of {chain.label}".encode())):
+            form, material = self._taken(step, chain.steps[:place], 1.0)
+            _demand(step, form, material)
+            return step.does.levels(form, material)
 
     def form(self, trial: Trial) -> Form:
         """Return the model of a trial, loaded from its stored bytes."""
@@ -229,14 +231,21 @@ class Runner:
         step = steps[-1]
         form, material = self._taken(step, steps[:-1], effort)
         _demand(step, form, material)
-        few = self.validation.features.slice(0, _N_LOOKED_AT)
-        before = form.predict(few)
+        before = self._answers(form)
         made = step.does.apply(form, step.options, material, seed=self._seed)
-        _demand_unchanged(step, before, form.predict(few))
+        if before is not None:
+            _demand_unchanged(step, before, self._answers(form))
         self._kept[key] = made
         while len(self._kept) > _N_KEPT:
             self._kept.popitem(last=False)
         return made
+
+    def _answers(self, form: Form) -> Scores | None:
+        """Return what a form says of a few rows; None where it is no model between two steps."""
+        try:
+            return form.predict(self.validation.features.slice(0, _N_LOOKED_AT))
+        except RenewalError:
+            return None
 
     def _taken(self, step: Step, before: tuple[Step, ...], effort: float) -> tuple[Form, Material]:
         """Return the form that a step is handed, as a graph where it takes nothing else."""
@@ -307,9 +316,13 @@ def _demand(step: Step, form: Form, material: Material) -> None:
         )
 
 
-def _demand_unchanged(step: Step, before: Scores, after: Scores) -> None:
+def _demand_unchanged(step: Step, before: Scores, after: Scores | None) -> None:
     """Refuse to go on where what a step was handed answers otherwise than before it."""
-    if not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True):
+    if (
+        after is None
+        or before.shape != after.shape
+        or not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True)
+    ):
         raise Changed(
             step.technique,
             needs="to leave the model that it is handed as it is",

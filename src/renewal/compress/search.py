@@ -167,7 +167,7 @@ class _Search:
             raise
         except BaseException as error:  # noqa: BLE001  # the plug-in border: a step may raise anything, even sys.exit
             if not isinstance(error, RenewalError):
-                _log.warning("the chain %s cannot begin", chain.label, exc_info=error)
+                _log.info("the chain %s cannot begin", chain.label, exc_info=error)
             failed = reason_of(error)
             self._note(Trial(f"{chain.label}: cannot begin", chain.label, failed=failed))
             return None
