@@ -214,13 +214,13 @@ class OnnxAdapter:
                 n_packed, n_text = header.pop("front")
                 header["front"] = _unpacked(graph[:n_packed], n_text, "zstd").decode()
                 graph = graph[n_packed:]
-        except (ValueError, KeyError, TypeError) as error:
+            if packed is not None:
+                graph = _unpacked(graph, n_bytes, packed)
+            if n_bytes != len(graph):
+                raise _damaged(f"{len(graph):,} of {n_bytes:,} bytes")
+            return OnnxModel(graph, **header)
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise _damaged(f"{type(error).__name__}: {error}") from error
-        if packed is not None:
-            graph = _unpacked(graph, n_bytes, packed)
-        if n_bytes != len(graph):
-            raise _damaged(f"{len(graph):,} of {n_bytes:,} bytes")
-        return OnnxModel(graph, **header)
 
     def ready(self, estimator: Any, signature: Signature) -> Any:  # noqa: ARG002  # part of the contract
         """Return the model with its session open, so that no request waits for it.

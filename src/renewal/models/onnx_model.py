@@ -36,6 +36,8 @@ _UNREADABLE = (
     Unsupported,
     RuntimeException,
 )
+# More threads than any machine has cores would only take its memory.
+_MOST_THREADS = 1024
 CLASSES_KEY = "renewal.classes"
 LOGITS_KEY = "renewal.logits"
 
@@ -64,8 +66,8 @@ class OnnxModel:
     Raises
     ------
     Invalid
-        On bytes that are no graph, weights outside of it, fewer than one thread, or a front
-        of another format.
+        On bytes that are no graph, weights outside of it, no possible number of threads, or a
+        front of another format.
 
     Notes
     -----
@@ -83,10 +85,10 @@ class OnnxModel:
     def __post_init__(self) -> None:
         """Refuse what could not be served, or would read files of the server."""
         _demand_whole(_parsed(self.graph))
-        if self.threads < 1 or len(set(self.classes)) != len(self.classes):
+        if not 1 <= self.threads <= _MOST_THREADS or len(set(self.classes)) != len(self.classes):
             raise Invalid(
                 _WHO,
-                needs="at least one thread, and each class once",
+                needs=f"1 to {_MOST_THREADS:,} threads, and each class once",
                 came=f"threads={self.threads}, classes={self.classes}",
                 todo="Correct them.",
             )
