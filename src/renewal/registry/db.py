@@ -299,6 +299,13 @@ def _when_busy() -> Iterator[None]:
                 todo="Try again; if it lasts, see who holds the write lock.",
                 retry_after_s=1.0,
             ) from error
+        if any(sign in text for sign in ("disk is full", "disk I/O error", "No space left")):
+            raise Unavailable(
+                "Database",
+                needs="to write to its disk",
+                came=text,
+                todo="Make room on it, or mend it, and try again: nothing is half written.",
+            ) from error
         raise
     except DatabaseError as error:
         if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
