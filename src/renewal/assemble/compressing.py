@@ -38,6 +38,8 @@ class Compression:
         needs more rows. None where nothing seems to.
     verdict : Verdict or None
         What the gate says of it.
+    is_cut : bool, default False
+        Whether the budget ended the search before all was tried.
     """
 
     run_id: str
@@ -46,6 +48,7 @@ class Compression:
     certificate: Certificate | None
     candidate: Version | None
     verdict: Verdict | None
+    is_cut: bool = False
 
     @property
     def status(self) -> str:
@@ -64,8 +67,11 @@ class Compression:
         if self.margin < 0.0:
             beyond = f"{-self.margin:.4g} beyond what the parent itself reaches"
             return f"infeasible: the line lies {beyond} on the validation rows"
+        if self.trials and self.trials[0]["failed"] is not None:
+            return f"infeasible: the model itself has no scores: {self.trials[0]['failed']}"
         if self.certificate is None:
-            return "infeasible: no chain came to a model; see what failed"
+            why = " before the budget was over" if self.is_cut else "; see what failed"
+            return f"infeasible: no chain came to a model{why}"
         return f"{self.status}: {self.result.reason}"
 
 
@@ -135,6 +141,7 @@ class Compressing(Updating):
             certificate=None if certificate is None else from_plain(Certificate, certificate),
             candidate=None if candidate is None else self.version(candidate),
             verdict=verdict_in(outcome),
+            is_cut=bool(outcome.get("is_cut", False)),
         )
 
     def _compress_options(
