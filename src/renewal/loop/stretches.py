@@ -17,6 +17,7 @@ import numpy as np
 from renewal.core.errors import Refused
 from renewal.core.version import Version
 from renewal.data.forward import ForwardWindow
+from renewal.data.keyset import KeySet
 from renewal.data.rows import Rows
 from renewal.loop.sampled import without_requested
 from renewal.loop.workshop import Workshop
@@ -46,6 +47,18 @@ class Stretches:
     validation: Rows
     test: Rows
     unlabelled: Rows | None
+
+    def seen(self, *, learned: bool) -> KeySet:
+        """Return the rows that the steps of a chain may have used; none where none learns.
+
+        Never unknown: of a source that nobody knows what it was fitted on its own
+        registration says which rows it cannot have seen.
+        """
+        used = self.train if learned else self.train.take(np.zeros(0, dtype=np.intp))
+        found = KeySet.of(used)
+        if not learned or self.unlabelled is None:
+            return found
+        return found.union(KeySet.of(self.unlabelled))
 
 
 def stretches_of(shop: Workshop, desk: Desk, parent: Version) -> Stretches:
