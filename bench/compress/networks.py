@@ -8,9 +8,12 @@ on 10,000 test rows at one point of accuracy. Beside it stand the single points 
 made of the same network with the same calibration rows.
 
 All models then answer in turns: one photo, and 64 of them, decoded before the clock starts; one
-thread each; graphs in ONNX Runtime, torchao in torch. Ratios are medians over the parent's
-float32 graph in ONNX Runtime. ``--quick`` trains little networks on few rows: what it prints
-are no results. Without the photos of RENEWAL_DATA nothing runs.
+thread each; graphs in ONNX Runtime, torchao in torch. Ratios are of medians, over the parent's
+float32 graph in ONNX Runtime; the first call of a turn, to cold caches, is told apart.
+
+``--quick`` trains the networks for moments on few rows: a parent that has learned next to nothing
+is easy to compress, so its figures bear the name ``networks.quick`` and are no results. Without
+the photos of RENEWAL_DATA nothing runs.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ from renewal.store.local import LocalStore
 
 GOAL = Goal(tau=-0.01, metric="accuracy", objective="bytes")
 _SEED = 0
+_QUICK = "quick."
 _N_COMPARED = 64
 # Beside the default chains: those that reach the aims, which need more recovery.
 CHAINS: Mapping[str, tuple[str, ...]] = {
@@ -255,7 +259,8 @@ def measured(net: str, size: Size) -> Result:
     if not size.is_quick:
         chains += default_chains(form)
     with TemporaryDirectory(prefix="renewal-bench-") as folder:
-        return compared(net, form, photos, size, chains=chains, folder=Path(folder))
+        name = f"{_QUICK}{net}" if size.is_quick else net
+        return compared(name, form, photos, size, chains=chains, folder=Path(folder))
 
 
 def compared(
@@ -305,7 +310,7 @@ def compared(
     peers = peers_of(subject, pixels, labels, is_compiled=not size.is_quick)
     runs = {each.name: each.run for each in (parent, *ours, *peers)}
     times = timed(runs, pixels, size.n_single, size.n_batch)
-    return Result(net, parent, ours, peers, times, AIMS.get(net, AIMS["cnn"]))
+    return Result(net, parent, ours, peers, times, AIMS.get(net.removeprefix(_QUICK), AIMS["cnn"]))
 
 
 def _label(trial: Trial) -> str:

@@ -75,7 +75,7 @@ def test_a_network_is_trained_compressed_and_compared(
     told = capsys.readouterr().out
     assert "NOT RUN: other: pip install 'renewal[peers]'" in told
     figures = [each for each in told.splitlines() if each.startswith("FIGURE networks.tiny.")]
-    assert len(figures) == 3
+    assert len(figures) == 4
 
 
 def test_the_quantizers_of_onnx_runtime_make_models_that_answer(
