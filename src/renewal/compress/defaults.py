@@ -22,9 +22,10 @@ _NETWORK = (
     "factorize.svd:* > recover.distil > quantize.static",
 )
 _LANGUAGE = (
-    "export.graph",
-    "quantize.dynamic:*",
     "factorize.graph:* > quantize.dynamic",
+    "quantize.dynamic:*",
+    "export.graph",
+    "factorize.svd:energy=0.7 > recover.distil > quantize.dynamic",
     "prune.heads:* > recover.distil > quantize.dynamic",
     "distil.student:student=text_linear,*",
 )

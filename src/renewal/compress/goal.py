@@ -109,7 +109,22 @@ class Goal:
                     came=f"{name!r}, which is for {' or '.join(tasks)}",
                     todo=f"Choose {LOSS} or one of {', '.join(task.metrics)}.",
                 )
-        return replace(self, metric=name, tau=self._tau_of(name))
+        settled = replace(self, metric=name, tau=_plain(self._tau_of(name)))
+        if name == COST:
+            raise Invalid(
+                "Goal",
+                needs="a metric that needs no table of costs",
+                came=name,
+                todo="Name another metric; guard the cost by a claim of the gate.",
+            )
+        if settled.is_absolute and not _is_mean(name):
+            raise Invalid(
+                "Goal",
+                needs="a metric that is a mean over rows, for a line that is absolute",
+                came=f"{name} with tau={settled.tau}",
+                todo="Give the line as a drop from the parent, such as tau=-0.01.",
+            )
+        return settled
 
     @property
     def higher_is_better(self) -> bool:
@@ -241,6 +256,16 @@ def _parse(tau: float | str, name: str) -> _Tau:
     if is_share and not -1.0 < value <= 0.0:
         raise _wrong(name, tau, "a share above -100% and at most 0%, such as -1%")
     return _Tau(value, is_share)
+
+
+def _plain(tau: float | str) -> float | str:
+    """Return a line in one way of writing, so that one question is one question."""
+    found = _parse(tau, "tau")
+    return f"{100.0 * found.value:g}%" if found.is_share else found.value
+
+
+def _is_mean(name: str) -> bool:
+    return name == LOSS or (not _is_own(name) and metric(name).per_row is not None)
 
 
 def _check_reach(tau: _Tau, name: str | None) -> None:

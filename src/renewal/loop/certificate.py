@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from renewal.compress.certify import Certified, Status
 from renewal.compress.goal import Goal
@@ -19,11 +19,13 @@ from renewal.gate.proving import levels_of
 from renewal.loop.asking import gate_for
 from renewal.loop.certifying import Entrant, certified, claim_of
 from renewal.loop.entrants import latencies, points_of
-from renewal.loop.journal import COMPRESS, Run, last_runs
+from renewal.loop.journal import COMPRESS, Run, last_runs, steps_of
+from renewal.loop.judging import Judged
 from renewal.loop.workshop import Workshop
 
 _HALF = 0.5
 _ALL_RUNS = 10_000
+_NO_PART = {"roll_out": None, "budget_s": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def level_of(shop: Workshop, run: Run, goal: Goal, source: str, rows: str) -> fl
     options = gate_for(shop.gate, claim_of(goal, 1.0))
     granted = grant(shop.db, shop.spec.name, ("", source), options)
     level = min(goal.alpha, levels_of(options, granted.level, is_first=True).accept)
-    earlier = [each for each in _before(shop, run) if _used(each, source, rows)]
+    earlier = [each for each in _before(shop, run) if _used(shop, each, source, rows)]
     return float(level * _HALF ** len(earlier))
 
 
@@ -165,11 +167,41 @@ def answered(shop: Workshop, run: Run, rows: str) -> Run | None:
     """
     for each in _before(shop, run):
         is_whole = each.state == "done" and not (each.outcome or {}).get("is_cut", True)
-        # Whether it is rolled out afterwards is no part of the question.
-        is_same = {**each.spec, "roll_out": None} == {**run.spec, "roll_out": None}
-        if is_whole and is_same and _used(each, str(run.spec.get("source")), rows):
+        # How long it might take, and whether it is rolled out, is no part of the question.
+        is_same = {**each.spec, **_NO_PART} == {**run.spec, **_NO_PART}
+        if is_whole and is_same and _used(shop, each, str(run.spec.get("source")), rows):
             return each
     return None
+
+
+def no_further(judged: Judged, certificate: Certificate) -> Judged:
+    """Return a look that accepts nothing that was not certified.
+
+    Parameters
+    ----------
+    judged : Judged
+        The gate's look at what was registered.
+    certificate : Certificate
+        Of the same model.
+
+    Notes
+    -----
+    The gate asks for the metric on all rows, at its own level. The certificate asks for slices,
+    further limits and the order of the tests besides, and pays for having been asked before.
+    """
+    verdict = judged.verdict
+    if verdict.outcome != "accept" or is_certified(certificate):
+        return judged
+    reason = f"{verdict.reason}; but not certified: {certificate.certified.reason}"
+    held = replace(
+        verdict, outcome="undecided", reason=reason, next_action="certify it on more rows"
+    )
+    return replace(judged, verdict=held)
+
+
+def is_certified(certificate: Certificate) -> bool:
+    """Whether something was certified."""
+    return certificate.certified.status == "certified"
 
 
 def _before(shop: Workshop, run: Run) -> list[Run]:
@@ -189,7 +221,18 @@ def _nothing_to_test_on(found: Found, goal: Goal) -> Certified:
     return Certified(status, found.margin, goal.alpha, (), None, key, None, reason)
 
 
-def _used(run: Run, source: str, rows: str) -> bool:
-    """Whether an earlier run has certified with the same rows."""
-    certificate = (run.outcome or {}).get("certificate") or {}
-    return run.spec.get("source") == source and certificate.get("rows") == rows
+def _used(shop: Workshop, run: Run, source: str, rows: str) -> bool:
+    """Whether an earlier run has tested a model on the same rows; else it has told nothing."""
+    if run.spec.get("source") != source:
+        return False
+    if run.state == "failed":
+        # It may have failed after its tests: what they told is in the journal.
+        done = [each for each in steps_of(shop.db, run.id) if each["name"].startswith("certify")]
+        certificates = [each["output"] or {} for each in done]
+    else:
+        certificates = [(run.outcome or {}).get("certificate") or {}]
+    return any(
+        each.get("rows") == rows
+        and any(one.get("claims") for one in (each.get("certified") or {}).get("tested") or ())
+        for each in certificates
+    )

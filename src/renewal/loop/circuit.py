@@ -81,9 +81,21 @@ class Circuit:
                     roll_out=True,
                 )
                 self._try(self._opened(UPDATE, asked, lease, fence), lease, fence)
-            elif (rollout is None or not rollout.is_open) and is_due(shop):
-                asked_too = asked_by(shop, shop.compress, roll_out=True)
-                self._try(self._opened(COMPRESS, asked_too, lease, fence), lease, fence)
+            elif rollout is None or not rollout.is_open:
+                self._compress_if_due(lease, fence)
+
+    def _compress_if_due(self, lease: Lease, fence: int) -> None:
+        shop = self.shop
+        try:
+            asked = asked_by(shop, shop.compress, roll_out=True) if is_due(shop) else None
+        except _FINAL as error:
+            # A chain that the policy has wrong must not stop the rounds of this model.
+            _log.warning(
+                "model %s: the policy's [compress] cannot be used: %s", shop.spec.name, error
+            )
+            return
+        if asked is not None:
+            self._try(self._opened(COMPRESS, asked, lease, fence), lease, fence)
 
     def update(
         self, reasons: Sequence[str], recipes: Sequence[str], budget: Budget, *, roll_out: bool

@@ -99,7 +99,7 @@ def compile_due(shop: Workshop) -> None:
         return
     for version in _in_service(shop):
         key = compile_key(version.manifest.adapter)
-        if key is None or read_form(shop.db, version.id, key) is not None:
+        if key is None or _is_settled(shop, read_form(shop.db, version.id, key)):
             continue
         try:
             found = compile_version(shop, version)
@@ -109,6 +109,11 @@ def compile_due(shop: Workshop) -> None:
         sentence = f"{version.name} is served in its {found.form} form: {found.reason}"
         facts = {"version": version.id, "form": found.form}
         shop.tell(Happening(shop.clock.now(), "compiled", sentence, facts))
+
+
+def _is_settled(shop: Workshop, found: CompiledForm | None) -> bool:
+    """Whether a record says what to serve; one whose graph is gone is made anew."""
+    return found is not None and (found.graph is None or shop.store.renew(found.graph))
 
 
 def _in_service(shop: Workshop) -> list[Version]:

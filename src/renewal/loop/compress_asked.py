@@ -66,12 +66,25 @@ def asked_by(shop: Workshop, options: CompressOptions, *, roll_out: bool) -> Com
 
 
 def is_due(shop: Workshop) -> bool:
-    """Whether the policy wants the champion compressed, and nobody has tried it yet."""
+    """Whether the policy wants the champion compressed, and nobody has tried it yet.
+
+    Where rows were missing it is tried again after the cooldown of updates: on new rows that is
+    another question, and on the same rows the same answer.
+    """
     if shop.compress.prefer == "none":
         return False
     champion = shop.registry.version(shop.spec.name, "champion")
     if champion.manifest.strategy == COMPRESSED:
         return False
     asked = to_plain(asked_by(shop, shop.compress, roll_out=True))
-    tried = last_runs(shop.db, shop.spec.name, kind=COMPRESS)
-    return all(dict(each.spec) != asked for each in tried)
+    tried = [
+        each
+        for each in last_runs(shop.db, shop.spec.name, kind=COMPRESS)
+        if dict(each.spec) == asked
+    ]
+    if not tried:
+        return True
+    certificate = (tried[0].outcome or {}).get("certificate") or {}
+    status = (certificate.get("certified") or {}).get("status")
+    waited = shop.clock.now() - tried[0].started_at
+    return bool(status == "uncertified" and waited >= shop.update.cooldown)

@@ -36,7 +36,14 @@ from renewal.data.keyset import KeySet
 from renewal.evaluate.cache import rows_id
 from renewal.gate.ledger import looks_at
 from renewal.loop.asking import asked_of
-from renewal.loop.certificate import Certificate, Search, answered, certificate_of
+from renewal.loop.certificate import (
+    Certificate,
+    Search,
+    answered,
+    certificate_of,
+    is_certified,
+    no_further,
+)
 from renewal.loop.certifying import claim_of
 from renewal.loop.compress_asked import CompressAsked
 from renewal.loop.entrants import entrants_of, manifest_of, spread_of_trial
@@ -85,8 +92,9 @@ class CompressRun:
             # The same question on the same rows has the same answer, and spends nothing.
             outcome = {**(before.outcome or {}), "same_as": before.id}
             if self.asked.roll_out and not before.spec.get("roll_out") and outcome["candidate"]:
-                name = self.shop.spec.name
-                outcome |= self._offered(self.shop.registry.version(name, outcome["candidate"]))
+                candidate = self.shop.registry.version(self.shop.spec.name, outcome["candidate"])
+                certificate = from_plain(Certificate, outcome["certificate"])
+                outcome |= self._offered(candidate, certificate)
             self.journal.finish(self.run, "done", outcome)
             return outcome
         return self._finish()
@@ -117,8 +125,8 @@ class CompressRun:
             candidate = self._registered(trial, found, certificate)
             outcome |= {
                 "candidate": candidate.id,
-                "chain": trial.chain if _is_certified(certificate) else None,
-                **self._offered(candidate),
+                "chain": trial.chain if is_certified(certificate) else None,
+                **self._offered(candidate, certificate),
             }
         self.journal.finish(self.run, "done", outcome)
         shutil.rmtree(self.shop.place.scratch(self.run.id), ignore_errors=True)
@@ -266,11 +274,6 @@ class CompressRun:
         )
         return version
 
-    def _learned(self) -> KeySet:
-        """Return the rows that a step which learns may have used, with or without a label."""
-        labelled, waiting = KeySet.of(self._rows.train), self._rows.unlabelled
-        return labelled if waiting is None else labelled.union(KeySet.of(waiting))
-
     def _there(self, trial: Trial) -> Version | None:
         """Return the version that an earlier run made of the same bytes for the same goal."""
         goal = self.asked.goal
@@ -285,12 +288,9 @@ class CompressRun:
 
     def _manifest(self, trial: Trial, certificate: Certificate) -> Manifest:
         source, form = self._source.manifest, self._runner.form(trial)
-        learned = self._learned() if trial.learned else None
-        keys = source.trained_keys
-        if learned is not None:
-            known = None if keys is None else KeySet.from_bytes(self.shop.store.get(keys))
-            both = learned if known is None else known.union(learned)
-            keys = self.shop.store.put(both.to_bytes())
+        seen = self._rows.seen(learned=trial.learned)
+        if source.trained_keys is not None:
+            seen = seen.union(KeySet.from_bytes(self.shop.store.get(source.trained_keys)))
         goal = self.asked.goal
         return replace(
             manifest_of(source, trial),
@@ -304,23 +304,23 @@ class CompressRun:
                 "claim": claim_of(goal, certificate.certified.margin),
             },
             parent=self._source.id,
-            trained_keys=keys,
+            trained_keys=self.shop.store.put(seen.to_bytes()),
             n_trained_rows=len(self._rows.train) if trial.learned else source.n_trained_rows,
             snapshot=self._desk.pinned.snapshot,
             seed=self.asked.seed,
             environment=form.runs.environment(),
         )
 
-    def _offered(self, candidate: Version) -> dict[str, Any]:
+    def _offered(self, candidate: Version, certificate: Certificate) -> dict[str, Any]:
         """Let the gate judge a version, and roll it out where it may; return the verdict."""
         if candidate.id == self._desk.baseline.id:
             # It serves already: what was compressed anew came out the same.
             return {"verdict": None}
-        verdict, verdict_id = self._judged(candidate)
+        verdict, verdict_id = self._judged(candidate, certificate)
         self._roll_out(candidate, verdict, verdict_id)
         return {"verdict": to_plain(verdict)}
 
-    def _judged(self, candidate: Version) -> tuple[Verdict, str]:
+    def _judged(self, candidate: Version, certificate: Certificate) -> tuple[Verdict, str]:
         """Take the gate's fixed look, on the rows that certified; a pair has one such look."""
         shop = asked_of(self.shop, candidate)
         earlier = looks_at(shop.db, shop.spec.name, candidate.id, self._desk.baseline.id)
@@ -329,11 +329,8 @@ class CompressRun:
             return verdict, earlier[-1].verdict
 
         def look() -> Output:
-            return {
-                "look": to_plain(
-                    first_verdict(shop, candidate, self._desk.baseline, self._rows.test)
-                )
-            }
+            found = first_verdict(shop, candidate, self._desk.baseline, self._rows.test)
+            return {"look": to_plain(no_further(found, certificate))}
 
         inputs = {"candidate": candidate.id}
         judged = from_plain(Judged, self.journal.step(self.run, "compare", inputs, look)["look"])
@@ -373,10 +370,6 @@ class CompressRun:
 
     def _tell(self, kind: str, sentence: str, **facts: Any) -> None:
         self.shop.tell(Happening(self.run.started_at, kind, sentence, facts))
-
-
-def _is_certified(certificate: Certificate) -> bool:
-    return certificate.certified.status == "certified"
 
 
 def _to_register(found: Found, certificate: Certificate | None) -> Trial | None:

@@ -120,5 +120,7 @@ def _former(shop: Workshop, desk: Desk, versions: Sequence[Version]) -> list[Ver
     moves = shop.registry.history(shop.spec.name, "champion")
     named = {each.id: each for each in versions}
     ids = dict.fromkeys(str(move.to_id) for move in reversed(moves))
-    former = [named[each] for each in ids if each in named and each != desk.baseline.id]
+    # What the champion was compressed from is no other model: it would only grow back.
+    present = {desk.baseline.id, desk.source.id}
+    former = [named[each] for each in ids if each in named and each not in present]
     return former[: shop.update.former]
