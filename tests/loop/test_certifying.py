@@ -48,6 +48,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     a, b = rng.normal(size=(2, 2_500))
     rows: dict[str, Any] = {"a": a, "b": b, "target": a + b + 0.5 * rng.normal(size=2_500) > 0}
     home: Home
+    (folder / "salt").write_bytes(b"which row is what"[:16])
+    (folder / "renewal.toml").write_text('[serve]\ncompiled = "never"\n', encoding="utf-8")
     with open_home(folder, clock=ReplayClock(START)) as home:
         made = home.model("m", task="binary", target="target")
         made.train(RandomForestClassifier(12, max_depth=5, random_state=0), rows)

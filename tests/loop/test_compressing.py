@@ -30,6 +30,7 @@ from renewal.loop.lease import held
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+SALT = b"which row is what"[:16]
 FOREST = RandomForestClassifier(12, max_depth=5, random_state=0)
 
 
@@ -56,7 +57,9 @@ def clock() -> ReplayClock:
 
 @pytest.fixture
 def home(tmp_path: Path, clock: ReplayClock) -> Iterator[Home]:
-    """Open a home."""
+    """Open a home of known roles that converts nothing: that takes a process each time."""
+    (tmp_path / "salt").write_bytes(SALT)
+    (tmp_path / "renewal.toml").write_text('[serve]\ncompiled = "never"\n', encoding="utf-8")
     with open_home(tmp_path, clock=clock) as opened:
         yield opened
 
@@ -93,7 +96,7 @@ def test_what_holds_the_line_is_certified_and_the_gate_accepts_it(model: Model) 
 def test_what_seems_to_hold_it_and_lacks_rows_is_uncertified_and_not_accepted(
     model: Model,
 ) -> None:
-    done = model.compress(["prune.forest:trees=8"], tau=-0.004)
+    done = model.compress(["prune.forest:trees=8"], tau=-0.01)
     assert done.status == "uncertified", done.sentence
     assert done.result.rows_missing is not None
     assert done.result.rows_missing > 0
@@ -152,6 +155,51 @@ def test_a_slice_must_hold_by_itself(model: Model) -> None:
     fine = model.compress(["prune.forest:trees=9"], tau=-0.08, slices=("side",), slice_tau=-0.2)
     assert fine.status == "certified", fine.sentence
     assert [len(each.claims) for each in fine.result.tested] == [3], "all rows and two sides"
+
+
+def test_what_fails_in_a_slice_does_not_go_live(model: Model) -> None:
+    """Breaks when the gate, which asks for all rows alone, accepts what was not certified."""
+    done = model.compress(
+        ["prune.forest:trees=8"],
+        tau=-0.08,
+        slices=("side",),
+        slice_tau=-0.02,
+        roll_out=True,
+    )
+    assert done.status == "uncertified", done.sentence
+    assert done.result.tested[0].claims[0].holds
+    assert done.verdict is not None
+    assert done.verdict.outcome == "undecided"
+    assert "not certified" in done.verdict.reason
+    assert model.rollouts() == ()
+    with pytest.raises(Refused):
+        model.rollout(done.candidate or "")
+
+
+def test_a_line_is_one_question_however_it_is_written(model: Model) -> None:
+    """Breaks when the command line's text asks anew, and at half the level, what a number asked."""
+    first = model.compress(["prune.forest:trees=8"], tau=-0.08)
+    again = model.compress(["prune.forest:trees=8"], tau="-0.08", budget="3m")
+    assert again.candidate == first.candidate
+    assert level(again) == level(first)
+
+
+def test_where_rows_were_missing_it_is_due_again_after_the_cooldown(
+    home: Home, clock: ReplayClock
+) -> None:
+    policy = (
+        '[serve]\ncompiled = "never"\n[update]\nevery = "52w"\n[compress]\n'
+        'prefer = "smallest certified"\ntau = -0.01\nchains = ["prune.forest:trees=8"]\n'
+    )
+    (home.root / "renewal.toml").write_text(policy, encoding="utf-8")
+    made = home.model("m", task="binary", target="target", key="id", attributes="side")
+    made.train(FOREST, rows(2_500))
+    with open_home(home.root, clock=clock) as again:
+        found = again.model("m")
+        for day, n_runs in ((1, 1), (3, 1), (9, 2)):
+            clock.move_to(START + day * DAY)
+            found.tick()
+            assert len(last_runs(again.db, "m", kind=COMPRESS)) == n_runs, day
 
 
 def test_each_question_on_the_same_rows_halves_the_level(model: Model) -> None:

@@ -37,6 +37,8 @@ shadow_for = "1h"
 canary = [0.5]
 canary_for = "1h"
 watch_for = "1h"
+[serve]
+compiled = "never"
 """
 BY_ITSELF = """
 [compress]
@@ -67,6 +69,7 @@ def home(tmp_path: Path, clock: ReplayClock, request: pytest.FixtureRequest) -> 
     """Open a home whose rollouts take hours, and whose policy goes on as a test says."""
     more = getattr(request, "param", "")
     (tmp_path / "renewal.toml").write_text(POLICY + more, encoding="utf-8")
+    (tmp_path / "salt").write_bytes(b"which row is what"[:16])
     with open_home(tmp_path, clock=clock) as opened:
         yield opened
 
