@@ -18,7 +18,7 @@ _GRAPH = (
 _NETWORK = (
     "export.graph",
     *_GRAPH[:-2],
-    "prune.channels:* > recover.distil > quantize.static",
+    "prune.channels:* > recover.distil:epochs=3 > quantize.static",
     "factorize.svd:* > recover.distil > quantize.static",
 )
 _LANGUAGE = (

@@ -30,6 +30,8 @@ from renewal.models.task import Scores
 
 _log = logging.getLogger(__name__)
 _LITTLE = 0.25
+# How many margins beyond the line a quarter of the recovery may leave a chain that holds it.
+_NEARLY = 2.0
 # Fewer chains than this all go on: halving saves nothing.
 _FEW = 3
 _NOTHING = Chain(())
@@ -180,10 +182,10 @@ class _Search:
         """Try every chain once at little effort; return those worth more, the best first."""
         if len(walks) < 2:
             return walks
-        tried: list[tuple[tuple[bool, float], int, _Walk]] = []
+        tried: list[tuple[tuple[int, float], int, _Walk]] = []
         for walk in sorted(walks, key=_is_dear):
-            middle = len(walk.levels) // 2
-            trial = self._try(walk, middle, effort=_LITTLE)
+            mild = len(walk.levels) // 3
+            trial = self._try(walk, mild, effort=_LITTLE)
             if trial is not None:
                 tried.append((self._rank(trial), len(tried), walk))
         tried.sort(key=lambda each: each[:2])
@@ -224,14 +226,12 @@ class _Search:
         self.tell(trial, gain)
         tell_progress(f"{len(self.trials)} trials: {trial.chain}")
 
-    def _holds(self, trial: Trial) -> bool:
-        return self.gains[trial.key] >= -self.margin
-
-    def _rank(self, trial: Trial) -> tuple[bool, float]:
-        """Order trials: those that hold the line by their size, the others by what they lack."""
-        if self._holds(trial):
-            return False, proxy(trial, self.goal)
-        return True, -self.gains[trial.key]
+    def _rank(self, trial: Trial) -> tuple[int, float]:
+        """Order trials: those that hold the line, or may with all of the effort, by their size."""
+        lacks = -self.margin - self.gains[trial.key]
+        if lacks <= (_NEARLY * self.margin if trial.learned else 0.0):
+            return (0 if lacks <= 0.0 else 1), proxy(trial, self.goal)
+        return 2, lacks
 
     def _gain(self, trial: Trial) -> float:
         assert self._parent_scores is not None, "the parent is scored first"
