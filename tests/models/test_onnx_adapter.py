@@ -257,6 +257,36 @@ def test_a_packed_graph_never_unpacks_to_more_than_its_header_says(said: Any) ->
         ADAPTER.load(data[:-3])
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"threads": "two"},
+        {"threads": 10**9},
+        {"threads": 0},
+        {"classes": [{}, {}]},
+        {"classes": 3},
+        {"front": [1]},
+        {"front": [-5, 100]},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_a_header_that_somebody_has_changed_is_told_by_a_typed_error(
+    changed: dict[str, Any],
+) -> None:
+    _, data = dumped(np.zeros((2, 4000)))
+    magic, line, packed = data.split(b"\n", 2)
+    header = json.dumps({**json.loads(line), **changed}).encode()
+    with pytest.raises(Invalid):
+        ADAPTER.load(b"\n".join([magic, header, packed]))
+
+
+@pytest.mark.parametrize("line", [b"[1]", b"3", b"[" * 100_000, b"\xff"], ids=len)
+def test_a_header_that_is_none_is_told_by_a_typed_error(line: bytes) -> None:
+    with pytest.raises(Invalid, match=r"OnnxAdapter\.load"):
+        ADAPTER.load(b"renewal.onnx.1\n" + line + b"\n...")
+
+
 def test_a_graph_is_registered_recalibrated_and_served(tmp_path: Path) -> None:
     """Broken when a step from a file to a served version asks for a recipe."""
 

@@ -47,6 +47,26 @@ def test_a_transaction_that_fails_leaves_nothing(db: Database) -> None:
         add_lease(connection, "a")
 
 
+def test_a_full_disk_is_unavailable_and_leaves_nothing(migrated: Path) -> None:
+    """Breaks when a user sees SQLAlchemy's own error where only room is missing."""
+    db = Database(f"sqlite:///{migrated}")
+
+    def fill() -> None:
+        with db.transaction() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+            for at in range(10_000):
+                add_lease(connection, f"{at:0>1000}")
+
+    try:
+        with pytest.raises(Unavailable, match="Make room"):
+            fill()
+        with db.read() as connection:
+            assert n_leases(connection) == 0
+    finally:
+        db.close()
+
+
 def test_a_read_sees_one_state(db: Database) -> None:
     """Breaks when two SELECTs of one read see a commit that came between them."""
     with db.read() as reading:
