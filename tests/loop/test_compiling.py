@@ -51,6 +51,18 @@ def test_versions_in_service_are_checked_once_for_each_runtime(
     assert read_form(shop.db, stage.champion.id, KEY) == found
 
 
+def test_a_record_whose_graph_is_gone_is_made_anew(stage: Stage) -> None:
+    """Broken by a version that is served as it is for ever, though it could be faster."""
+    shop = stage.shop
+    lost = CompiledForm("compiled", "equal", graph="0" * 64)
+    write_form(shop.db, stage.champion.id, KEY, lost, at=shop.clock.now())
+    compile_due(shop)
+    found = read_form(shop.db, stage.champion.id, KEY)
+    assert found is not None
+    assert found.graph != lost.graph
+    assert found.probes
+
+
 def test_what_cannot_be_converted_is_native_and_says_why(stage: Stage) -> None:
     """Broken by a watch that tries again at every round, or dies of it."""
     found = compile_version(stage.shop, stage.champion, timeout_s=0.01)
