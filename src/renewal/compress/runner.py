@@ -233,8 +233,7 @@ class Runner:
         _demand(step, form, material)
         before = self._answers(form)
         made = step.does.apply(form, step.options, material, seed=self._seed)
-        if before is not None:
-            _demand_unchanged(step, before, self._answers(form))
+        self._demand_unchanged(step, form, before)
         self._kept[key] = made
         while len(self._kept) > _N_KEPT:
             self._kept.popitem(last=False)
@@ -246,6 +245,18 @@ class Runner:
             return form.predict(self.validation.features.slice(0, _N_LOOKED_AT))
         except RenewalError:
             return None
+
+    def _demand_unchanged(self, step: Step, form: Form, before: Scores | None) -> None:
+        """Refuse to go on where what a step was handed answers otherwise than before it."""
+        after = self._answers(form)
+        # A model that never answers alike cannot tell.
+        if not _are_equal(before, after) and _are_equal(after, self._answers(form)):
+            raise Changed(
+                step.technique,
+                needs="to leave the model that it is handed as it is",
+                came="other scores of the same rows than before",
+                todo="Leave this technique out, and tell who wrote it.",
+            )
 
     def _taken(self, step: Step, before: tuple[Step, ...], effort: float) -> tuple[Form, Material]:
         """Return the form that a step is handed, as a graph where it takes nothing else."""
@@ -316,19 +327,10 @@ def _demand(step: Step, form: Form, material: Material) -> None:
         )
 
 
-def _demand_unchanged(step: Step, before: Scores, after: Scores | None) -> None:
-    """Refuse to go on where what a step was handed answers otherwise than before it."""
-    if (
-        after is None
-        or before.shape != after.shape
-        or not np.allclose(before, after, rtol=1e-6, atol=1e-9, equal_nan=True)
-    ):
-        raise Changed(
-            step.technique,
-            needs="to leave the model that it is handed as it is",
-            came="other scores of the same rows than before",
-            todo="Leave this technique out, and tell who wrote it.",
-        )
+def _are_equal(ours: Scores | None, theirs: Scores | None) -> bool:
+    if ours is None or theirs is None or ours.shape != theirs.shape:
+        return ours is theirs
+    return bool(np.allclose(ours, theirs, rtol=1e-6, atol=1e-9, equal_nan=True))
 
 
 def reason_of(error: BaseException) -> str:
