@@ -88,14 +88,12 @@ class Size:
         Whether the default chains, and what torch compiles, are left out.
     """
 
-    n_train: int = 40_000
+    n_train: int = 30_000
     n_validation: int = 5_000
     n_test: int = 10_000
-    n_material: int = 40_000
-    epochs: Mapping[str, int] = field(
-        default_factory=lambda: {"mlp": 15, "cnn": 15, "resnet20": 40}
-    )
-    limit_s: float = 3_600.0
+    n_material: int = 20_000
+    epochs: Mapping[str, int] = field(default_factory=lambda: {"mlp": 8, "cnn": 8, "resnet20": 40})
+    limit_s: float = 1_200.0
     n_single: int = 400
     n_batch: int = 40
     is_quick: bool = False

@@ -42,6 +42,10 @@ def compress(
     slices: Annotated[
         list[str] | None, typer.Option("--slice", help="That must hold, too; repeat it.")
     ] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Largest artifact.")] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Largest 99th percentile of the time of a row.")
+    ] = None,
     budget: Annotated[str | None, typer.Option(help="Time of the search, such as 5m.")] = None,
     roll_out: Annotated[
         bool, typer.Option("--rollout/--no-rollout", help="Roll a certified one out.")
@@ -64,6 +68,8 @@ def compress(
                 metric=metric,
                 objective=objective,
                 slices=tuple(slices) if slices else None,
+                max_bytes=max_bytes,
+                max_latency_ms=max_latency_ms,
             )
     candidate = done.candidate.name if done.candidate else None
     value = {
