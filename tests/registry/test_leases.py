@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from renewal.core.clock import ReplayClock
 from renewal.core.errors import Conflict, Invalid, Unavailable
 from renewal.registry.db import Database
-from renewal.registry.leases import Lease
+from renewal.registry.leases import Lease, holder_of
 
 
 def lease(db: Database, clock: ReplayClock, holder: str, resource: str = "seal:m") -> Lease:
@@ -34,6 +34,16 @@ def test_one_holder_at_a_time(db: Database, clock: ReplayClock) -> None:
         "until": clock.now() + timedelta(seconds=10),
     }
     check(db, first, 1)
+
+
+def test_who_holds_it_is_told_until_it_ends(db: Database, clock: ReplayClock) -> None:
+    assert holder_of(db, "seal:m", clock=clock) is None
+    first = lease(db, clock, "a")
+    first.acquire()
+    assert holder_of(db, "seal:m", clock=clock) == "a"
+    assert holder_of(db, "seal:n", clock=clock) is None
+    clock.move_to(clock.now() + timedelta(seconds=11))
+    assert holder_of(db, "seal:m", clock=clock) is None
 
 
 def test_other_resources_are_free(db: Database, clock: ReplayClock) -> None:

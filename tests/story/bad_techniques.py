@@ -6,6 +6,7 @@ import resource
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from renewal.compress.form import Form
 from renewal.compress.material import Material
 
 RAN: Counter[str] = Counter()
+BEGAN, GO_ON = Event(), Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,18 @@ class Interrupted(_Bad):
         RAN[self.name] += 1
         if RAN[self.name] == 1:
             raise KeyboardInterrupt
+        return replace(form, estimator=_weaker(form.estimator, 0.9))
+
+
+class Hanging(_Bad):
+    """Hangs until it is told to go on."""
+
+    name: ClassVar[str] = "prune.hanging"
+
+    def apply(self, form: Form, options: Any, material: Material, *, seed: int) -> Form:  # noqa: ARG002  # part of the contract
+        """Wait."""
+        BEGAN.set()
+        GO_ON.wait()
         return replace(form, estimator=_weaker(form.estimator, 0.9))
 
 

@@ -194,6 +194,8 @@ def test_a_person_interrupts_and_the_next_round_goes_on(
     with pytest.raises(KeyboardInterrupt):
         model.compress(["prune.interrupted"], **GOAL)
     assert states(model) == ["open"]
+    (note,) = model.status()["notes"]
+    assert note == "a compression was left open at 2026-01-01 00:00: renewal watch"
     model.tick()
     (run,) = last_runs(home.db, "m", kind=COMPRESS)
     assert run.state == "done"
@@ -221,6 +223,34 @@ def test_a_trial_that_does_not_fit_on_the_disk_waits_for_room(
     assert states(model) == ["done"]
     assert len(model.versions()) == 2
     assert at_work(model) == before
+
+
+def test_a_step_that_hangs_is_seen_from_outside(
+    home: Home,
+    strangers: ModuleType,
+    folder: Path,
+    clock: ReplayClock,
+) -> None:
+    """Breaks when nobody is told what is under way since when, or a second one goes on, too."""
+    model = trained(home)
+    before = at_work(model)
+
+    def ask() -> str:
+        with open_home(folder, clock=clock) as other:
+            return declared(other).compress(["prune.hanging"], **GOAL).status
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask)
+        try:
+            assert strangers.BEGAN.wait(timeout=60)
+            (note,) = model.status()["notes"]
+            assert "a compression is at the step 'search' since 2026-01-01 00:00, by " in note
+            with pytest.raises(Unavailable, match="held by"):
+                model.tick()
+            assert at_work(model) == before
+        finally:
+            strangers.GO_ON.set()
+        assert asked.result(timeout=60) == "certified"
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut"])

@@ -9,10 +9,11 @@ from renewal.core.duration import format_duration
 from renewal.core.errors import RenewalError
 from renewal.gate.approvals import waiting
 from renewal.gate.ledger import budget_of
-from renewal.loop.journal import open_run
+from renewal.loop.journal import COMPRESS, Run, open_run, steps_of
 from renewal.loop.workshop import Workshop
 from renewal.models.load import check_environment
 from renewal.monitor.states import alarms_since
+from renewal.registry.leases import holder_of
 from renewal.rollout.states import open_rollout
 
 
@@ -48,7 +49,7 @@ def status_of(shop: Workshop) -> dict[str, Any]:
         except RenewalError as error:
             notes.append(str(error))
     if run is not None:
-        notes.append(f"an update was left open at {run.started_at:%Y-%m-%d %H:%M}: renewal watch")
+        notes.append(_open_note(shop, run))
     if rollout is not None:
         candidate = names[rollout.candidate]
         notes.append(
@@ -78,3 +79,15 @@ def status_of(shop: Workshop) -> dict[str, Any]:
         "alarms": [alarm.sentence for alarm in alarms],
         "notes": notes,
     }
+
+
+def _open_note(shop: Workshop, run: Run) -> str:
+    """Say of an open run whether somebody is at work on it, and at which step since when."""
+    what = "a compression" if run.kind == COMPRESS else "an update"
+    holder = holder_of(shop.db, shop.watched)
+    if holder is None:
+        return f"{what} was left open at {run.started_at:%Y-%m-%d %H:%M}: renewal watch"
+    begun = [each for each in steps_of(shop.db, run.id) if each["state"] == "running"]
+    at = f" at the step {begun[-1]['name']!r}" if begun else ""
+    since = begun[-1]["started_at"] if begun else run.started_at
+    return f"{what} is{at} since {since:%Y-%m-%d %H:%M}, by {holder}"

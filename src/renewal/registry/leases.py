@@ -169,6 +169,26 @@ class Lease:
         return self._fence
 
 
+def holder_of(db: Database, resource: str, *, clock: Clock | None = None) -> str | None:
+    """Return who holds a lease now; None where nobody does.
+
+    Parameters
+    ----------
+    db : Database
+        Where leases are kept.
+    resource : str
+        What is leased.
+    clock : Clock or None
+        Default: that of the system.
+    """
+    now = (clock or SystemClock()).now()
+    with db.read() as connection:
+        holder = connection.execute(
+            select(leases.c.holder).where(leases.c.resource == resource, leases.c.expires_at > now)
+        ).scalar()
+    return None if holder is None else str(holder)
+
+
 def _fence_of(connection: Connection, resource: str) -> int | None:
     return connection.execute(select(leases.c.fence).where(leases.c.resource == resource)).scalar()
 
