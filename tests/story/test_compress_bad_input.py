@@ -355,6 +355,42 @@ def test_a_search_that_finds_nothing_has_an_answer(
     assert states(model) == ["done"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"chains": [None]}, "chains"),
+        ({"taau": -0.1}, "Did you mean 'tau'?"),
+        ({"alpha": "x"}, "alpha"),
+        ({"slices": "a"}, "slices"),
+        ({"slices": ["nobody"]}, "nobody"),
+        ({"tau": float("nan")}, "tau"),
+        ({"metric": "tests.nowhere:function", "tau": "-1%"}, "nowhere"),
+        ({"metric": "f1", "tau": 0.8}, "f1"),
+    ],
+    ids=str,
+)
+def test_a_goal_that_means_nothing_is_refused_by_a_typed_error(
+    home: Home, asked: dict[str, Any], says: str
+) -> None:
+    model = trained(home, data=rows(600))
+    before = at_work(model)
+    with pytest.raises(Invalid, match=re.escape(says)):
+        model.compress(**{"chains": ["prune.l1:*"], **asked})
+    assert at_work(model) == before
+    assert set(states(model)) <= {"failed"}
+
+
+def test_one_chain_may_be_a_text_and_a_line_a_number_of_numpy(
+    home: Home,
+    strangers: ModuleType,  # noqa: ARG001  # it installs
+) -> None:
+    model = trained(home)
+    done = model.compress("prune.weaker", tau=np.float64(-0.1), objective="l1", max_bytes=10)
+    assert done.status == "infeasible"
+    assert "at most 10 allowed" in done.sentence
+    assert len(model.versions()) == 1
+
+
 @pytest.mark.parametrize("n_rows", [30, 80])
 def test_a_handful_of_rows_certifies_nothing(
     home: Home,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from renewal.assemble.policy import decode, encode
 from renewal.assemble.updating import Updating
 from renewal.compress.certify import Certified
 from renewal.compress.options import CompressOptions
@@ -80,7 +83,7 @@ class Compressing(Updating):
 
     def compress(
         self,
-        chains: Sequence[str] | None = None,
+        chains: Sequence[str] | str | None = None,
         *,
         budget: str | None = None,
         roll_out: bool = False,
@@ -98,7 +101,7 @@ class Compressing(Updating):
 
         Parameters
         ----------
-        chains : sequence of str or None
+        chains : sequence of str, str or None
             Such as ``prune.channels:* > recover.distil > quantize.static``; None: those of the
             policy, or what suits the model.
         budget : str or None
@@ -145,12 +148,17 @@ class Compressing(Updating):
         )
 
     def _compress_options(
-        self, chains: Sequence[str] | None, budget: str | None, goal: Mapping[str, Any]
+        self, chains: Sequence[str] | str | None, budget: str | None, goal: Mapping[str, Any]
     ) -> CompressOptions:
         options = self.home.policy(self.name).compress
-        changed: dict[str, Any] = {name: each for name, each in goal.items() if each is not None}
+        changed: dict[str, Any] = {
+            name: each.item() if isinstance(each, np.generic) else each
+            for name, each in goal.items()
+            if each is not None
+        }
         if chains:
-            changed["chains"] = tuple(chains)
+            changed["chains"] = [chains] if isinstance(chains, str) else list(chains)
         if budget is not None:
             changed["budget"] = parse_duration(budget, who="compress")
-        return replace(options, **changed)
+        # As strict as the policy file, and in its words.
+        return decode(CompressOptions, {**encode(options), **changed}, "compress")

@@ -176,9 +176,26 @@ def _value(hint: Any, value: Any, path: str) -> Any:
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
+        choices = _choices(hint)
+        if choices:
+            near = get_close_matches(str(value), choices, n=1)
+            raise Invalid(
+                path,
+                needs=f"one of {', '.join(choices)}",
+                came=repr(value),
+                todo=f"Did you mean {near[0]!r}?" if near else "Choose one of them.",
+            ) from error
         raise Invalid(
             path, needs=str(hint), came=repr(value), todo=f"Fix the value: {error}."
         ) from error
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """Return the texts that a hint names; none where it names no text."""
+    inside = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return tuple(map(str, inside))
+    return tuple(each for part in inside for each in _choices(part))
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

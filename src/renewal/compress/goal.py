@@ -227,7 +227,8 @@ class Goal:
             if value is None or math.isnan(value):
                 found.append(f"{what} not measured, at most {limit:,} allowed")
             elif value > limit:
-                found.append(f"{value:,} {what}, at most {limit:,} allowed")
+                shown = f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
+                found.append(f"{shown} {what}, at most {limit:,} allowed")
         return tuple(found)
 
     def _tau_of(self, name: str) -> float | str:
