@@ -225,12 +225,9 @@ def _used(shop: Workshop, run: Run, source: str, rows: str) -> bool:
     """Whether an earlier run has tested a model on the same rows; else it has told nothing."""
     if run.spec.get("source") != source:
         return False
-    if run.state == "failed":
-        # It may have failed after its tests: what they told is in the journal.
-        done = [each for each in steps_of(shop.db, run.id) if each["name"].startswith("certify")]
-        certificates = [each["output"] or {} for each in done]
-    else:
-        certificates = [(run.outcome or {}).get("certificate") or {}]
+    # By its steps: a run may have failed after its tests, or tested the last winner first.
+    done = [each for each in steps_of(shop.db, run.id) if each["name"].startswith("certify")]
+    certificates = [each["output"] or {} for each in done]
     return any(
         each.get("rows") == rows
         and any(one.get("claims") for one in (each.get("certified") or {}).get("tested") or ())

@@ -68,8 +68,8 @@ def asked_by(shop: Workshop, options: CompressOptions, *, roll_out: bool) -> Com
 def is_due(shop: Workshop) -> bool:
     """Whether the policy wants the champion compressed, and nobody has tried it yet.
 
-    Where rows were missing it is tried again after the cooldown of updates: on new rows that is
-    another question, and on the same rows the same answer.
+    Where rows were missing, or it could not go on at all, it is tried again after the cooldown
+    of updates: on new rows that is another question, and on the same rows the same answer.
     """
     if shop.compress.prefer == "none":
         return False
@@ -87,4 +87,5 @@ def is_due(shop: Workshop) -> bool:
     certificate = (tried[0].outcome or {}).get("certificate") or {}
     status = (certificate.get("certified") or {}).get("status")
     waited = shop.clock.now() - tried[0].started_at
-    return bool(status == "uncertified" and waited >= shop.update.cooldown)
+    lacked_rows = status == "uncertified" or tried[0].state == "failed"
+    return lacked_rows and waited >= shop.update.cooldown

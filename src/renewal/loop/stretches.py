@@ -86,7 +86,7 @@ def stretches_of(shop: Workshop, desk: Desk, parent: Version) -> Stretches:
     if window is not None and len(validation) < _LEAST_SHARE * len(wanted):
         # It was fitted up to the cut, so what is new to it lies in the judged stretch alone.
         before = False
-        validation, test = _parts(test, window)
+        validation, test = _parts(without_requested(shop, test), window)
     if not len(validation):
         raise Refused(
             "compress",
