@@ -8,6 +8,7 @@ fails for ever, a trace that reaches a user.
 from __future__ import annotations
 
 import resource
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from renewal.assemble.home import Home, open_home
 from renewal.cli.main import main
 from renewal.compress.runner import Changed
 from renewal.core.clock import ReplayClock
-from renewal.core.errors import Corrupt, NotFound, Refused, Unavailable
+from renewal.core.errors import Corrupt, Missing, NotFound, Refused, Unavailable
 from renewal.loop.journal import COMPRESS, last_runs
 from tests.story.compress_home import (
     GOAL,
@@ -259,3 +260,17 @@ def test_the_command_answers_in_words_and_never_with_a_trace(
     with pytest.raises(SystemExit):
         main(["report", "m", "v2", "--out", str(folder / "card.html"), "--home", str(folder)])
     assert "prune.weaker" in (folder / "card.html").read_text(encoding="utf-8")
+
+
+def test_a_technique_whose_package_is_missing_names_the_extra(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks when an extra is named that nobody can install."""
+    model = trained(home)
+    before = at_work(model)
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    monkeypatch.delitem(sys.modules, "renewal.compress.torch_channels", raising=False)
+    with pytest.raises(Missing, match=r"renewal\[compress\]"):
+        model.compress(["prune.channels:*"], **GOAL)
+    assert states(model) == []
+    assert at_work(model) == before

@@ -16,6 +16,9 @@ from typing import Any
 
 from renewal.core.errors import Conflict, Missing, NotFound
 
+# Other kinds have an extra for each name.
+_EXTRAS = {"charts": "report", "exports": "compress", "sizes": "compress", "techniques": "compress"}
+
 
 def plugin_names(kind: str) -> tuple[str, ...]:
     """Return the sorted names registered under `kind`, importing none of them.
@@ -60,7 +63,8 @@ def load_plugin(kind: str, name: str) -> Any:
             f"{kind} {name!r}",
             needs=f"the package {error.name!r}",
             came="none installed",
-            todo=f"Install it, or the extra that holds it: pip install 'renewal[{name}]'.",
+            todo="Install it, or the extra that holds it: "
+            f"pip install 'renewal[{_EXTRAS.get(kind, name)}]'.",
         ) from error
 
 
