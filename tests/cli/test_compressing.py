@@ -85,7 +85,7 @@ def test_a_compression_is_told_at_80_columns_and_to_programs(
         (("m", "--tau", "much"), 2, "tau"),
         (("m", "--tau", "-2"), 2, "tau"),
         (("m", "--objective", "byts"), 2, "Did you mean 'bytes'"),
-        (("m", "--metric", "acuracy"), 2, "accuracy"),
+        (("m", "--metric", "accurac"), 2, "accuracy"),
         (("m", "--metric", "rmse"), 2, "rmse"),
         (("m", "--chain", "prune.forest(trees"), 2, "steps such as"),
         (("m", "--chain", "prune.forest:tres=3"), 2, "trees"),
@@ -93,7 +93,7 @@ def test_a_compression_is_told_at_80_columns_and_to_programs(
         (("m", "--budget", "5 bananas"), 2, "5 bananas"),
         (("m", "--budget", "0s"), 2, "budget"),
         (("nobody",), 3, "nobody"),
-        (("m", "--chain", "prune.forst:*"), 3, "prune.forest"),
+        (("m", "--chain", "prune.foret:*"), 3, "prune.forest"),
     ],
 )
 def test_what_is_wrong_is_told_and_nothing_is_begun(

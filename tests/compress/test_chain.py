@@ -83,7 +83,7 @@ def test_a_free_knob_is_set_by_a_level_and_keeps_the_other_options() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "says"),
     [
-        ("prune.forst:*", NotFound, "prune.forest"),
+        ("prune.foret:*", NotFound, "prune.forest"),
         ("prune.forest:tres=3", Invalid, "trees"),
         ("prune.forest:trees=many", Invalid, "whole number"),
         ("distil.student:size=2", Invalid, "size"),

@@ -52,7 +52,7 @@ def test_margin_of_every_form(tau: Any, metric: str, parent: float, margin: floa
         ({"tau": 93.0}, "at most 1"),
         ({"tau": -1.0}, "within the reach"),
         ({"slice_tau": 0.9}, "slice_tau"),
-        ({"metric": "acuracy"}, "'accuracy'"),
+        ({"metric": "accurac"}, "'accuracy'"),
         ({"objective": "byte"}, "'bytes'"),
         ({"alpha": 0.5}, "alpha"),
         ({"alpha": 0.0}, "alpha"),

@@ -18,7 +18,7 @@ from renewal.core.errors import Invalid
         ({"budget": timedelta(seconds=-1)}, "budget above 0"),
         ({"seed": -1}, "seed"),
         ({"tau": "much"}, "tau"),
-        ({"metric": "acuracy"}, "accuracy"),
+        ({"metric": "accurac"}, "accuracy"),
         ({"objective": "byts"}, "bytes"),
         ({"alpha": 0.7}, "alpha"),
     ],

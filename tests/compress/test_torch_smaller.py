@@ -231,7 +231,7 @@ def test_wrong_options_are_refused(dense: Form) -> None:
     with pytest.raises(Invalid, match="0 < scale < 1"):
         SmallerOptions(scale=1.0)
     with pytest.raises(Invalid, match="names of sizes among width"):
-        TECHNIQUE.apply(dense, SmallerOptions(sizes="wdith"), _material(dense), seed=0)
+        TECHNIQUE.apply(dense, SmallerOptions(sizes="widthh"), _material(dense), seed=0)
     # The inputs are the rows': a network with half of them does not take them.
     with pytest.raises(Invalid):
         TECHNIQUE.apply(dense, SmallerOptions(sizes="n_inputs"), _material(dense), seed=0)
