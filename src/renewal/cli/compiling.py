@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -50,7 +51,7 @@ def compile_model(
     )
     text: list[Any] = [f"{model} is served {found.form}: {found.reason}"]
     text += [probes] if found.probes else []
-    if found.native_ms[0] == found.native_ms[0]:
+    if math.isfinite(found.native_ms[0]):
         times = zip(("1", "64"), found.native_ms, found.compiled_ms, strict=True)
         text.append(
             table(

@@ -46,5 +46,9 @@ class Form:
 
     def predict(self, features: pa.Table) -> Scores:
         """Return scores, float64 of shape (n_rows, n_scores), of the parent's or more columns."""
-        scores = self.runs.predict(self.estimator, features.select(list(self.signature.names)))
+        scores = self.said(features)
         return scores if self.score_map is None else self.score_map.apply(scores)
+
+    def said(self, features: pa.Table) -> Scores:
+        """Return what the estimator itself says, before the correction: what a student learns."""
+        return self.runs.predict(self.estimator, features.select(list(self.signature.names)))

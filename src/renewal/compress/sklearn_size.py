@@ -18,10 +18,9 @@ _MULTIPLIED = frozenset(
 )  # fmt: skip
 # Arrays that are added, or looked at, at no cost that counts.
 _ADDED = frozenset(
-    ("intercept_", "intercepts_", "mean_", "var_", "min_", "data_min_", "data_max_",
-     "data_range_", "class_prior_", "class_log_prior_", "priors_", "xbar_", "statistics_",
-     "a_", "b_", "X_thresholds_", "y_thresholds_", "_baseline_prediction", "idf_",
-     "max_abs_", "quantiles_", "init_prediction_")
+    ("intercept_", "intercepts_", "mean_", "var_", "min_", "class_prior_", "class_log_prior_",
+     "priors_", "xbar_", "statistics_", "a_", "b_", "X_thresholds_", "y_thresholds_",
+     "_baseline_prediction", "idf_", "max_abs_", "quantiles_", "init_prediction_")
 )  # fmt: skip
 # What a fit tells of itself: no prediction reads it.
 _TOLD = frozenset(

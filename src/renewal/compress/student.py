@@ -237,7 +237,7 @@ def _labelled(
         )
     features = material.train.features.take(pa.array(at))
     corrected = material.parent.score_map is not None
-    said = _said(material.parent, features) if corrected else material.teacher_scores[at]
+    said = material.parent.said(features) if corrected else material.teacher_scores[at]
     return columns, features, said, labels
 
 
@@ -251,13 +251,8 @@ def _unlabelled(
     at = np.sort(np.random.default_rng(seed).permutation(n_all)[:n_rows])
     features = material.unlabelled.take(pa.array(at))
     corrected = material.parent.score_map is not None
-    said = _said(material.parent, features) if corrected else material.unlabelled_scores[at]
+    said = material.parent.said(features) if corrected else material.unlabelled_scores[at]
     return features, said
-
-
-def _said(parent: Form, features: pa.Table) -> Scores:
-    """Return what the parent itself says, before its correction."""
-    return replace(parent, score_map=None).predict(features)
 
 
 def _shares(said: Scores, known: NDArray[np.intp], truth: float) -> Scores:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from renewal.compress.torch_forms import tied_layers
+from renewal.compress.torch_forms import put, tied_layers
 
 # Names of the layers that make queries, keys and values, in the networks of the library
 # transformers (bert, roberta, electra, albert; distilbert; llama, bart and many others), and
@@ -98,7 +98,7 @@ def keep_heads(module: nn.Module, attention: Attention, heads: Sequence[int]) ->
     own: Any = module.get_submodule(attention.name)
     if not attention.reading:
         fewer = FewerHeads(own, heads)
-        _put(module, attention.name, fewer)
+        put(module, attention.name, fewer)
         for each in module.modules():
             # It would hand ragged rows to a layer that it reads the weights of.
             if isinstance(each, nn.TransformerEncoder):
@@ -109,9 +109,9 @@ def keep_heads(module: nn.Module, attention: Attention, heads: Sequence[int]) ->
         linear = cast("nn.Linear", module.get_submodule(path))
         n_parts = linear.out_features // width
         rows = torch.cat([part * width + columns for part in range(n_parts)])
-        _put(module, path, _linear(linear, rows=rows))
+        put(module, path, _linear(linear, rows=rows))
     writing = cast("nn.Linear", module.get_submodule(attention.writing))
-    _put(module, attention.writing, _linear(writing, columns=columns))
+    put(module, attention.writing, _linear(writing, columns=columns))
     for name in _COUNTS:
         if isinstance(getattr(own, name, None), int):
             setattr(own, name, len(heads))
@@ -284,8 +284,3 @@ def _linear(
         if bias is not None:
             made.bias.copy_(bias)
     return made
-
-
-def _put(module: nn.Module, name: str, part: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(module.get_submodule(parent), last, part)

@@ -17,7 +17,14 @@ from torch.nn import functional
 from renewal.compress.contract import Family
 from renewal.compress.form import Form
 from renewal.compress.material import Material
-from renewal.compress.torch_forms import Opened, learning, open_form, tied_layers, why_closed
+from renewal.compress.torch_forms import (
+    Opened,
+    learning,
+    open_form,
+    tied_layers,
+    unfit,
+    why_closed,
+)
 from renewal.core.errors import Invalid
 from renewal.models.torch_inputs import Tensors
 
@@ -149,7 +156,7 @@ class PruneChannels:
         """
         opened = open_form(form, who=_WHO)
         if not len(material.train):
-            raise _unfit("a training row by which the network can be followed", "none")
+            raise unfit(_WHO, "a training row by which the network can be followed", "none")
         traced = _traced(opened, material)
         grads = _gradients(opened, options, material, seed) if options.by == "gradient" else {}
         try:
@@ -160,9 +167,10 @@ class PruneChannels:
                 module = _cut(opened, options, traced, grads=grads, kept=kept)
             except _UNTRACED as error:
                 needs = "a network that can be followed, and runs with narrower layers"
-                raise _unfit(needs, _short(error)) from error
+                raise unfit(_WHO, needs, _short(error)) from error
         if _n_parameters(module) >= _n_parameters(opened.module):
-            raise _unfit(
+            raise unfit(
+                _WHO,
                 "layers from which channels can go",
                 f"none for share={options.share} and round_to={options.round_to}",
             )
@@ -359,7 +367,3 @@ def _quietly() -> Iterator[None]:
 
 def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-
-def _unfit(needs: str, came: str) -> Invalid:
-    return Invalid(_WHO, needs=needs, came=came, todo="Leave this technique out of the chain.")

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from renewal.compress.contract import Family
 from renewal.compress.form import Form
 from renewal.compress.material import Material
-from renewal.compress.torch_forms import Opened, apart, open_form, tied_layers, why_closed
+from renewal.compress.torch_forms import (
+    Opened,
+    apart,
+    open_form,
+    put,
+    tied_layers,
+    unfit,
+    why_closed,
+)
 from renewal.core.errors import Invalid
 from renewal.core.progress import tell_progress
 from renewal.models.torch_inputs import Tensors
@@ -126,7 +134,7 @@ class FactorizeSvd:
         """
         opened = open_form(form, who=_WHO)
         if not len(material.train):
-            raise _unfit("a training row by which a changed network can be tried", "none")
+            raise unfit(_WHO, "a training row by which a changed network can be tried", "none")
         tensors = _few(opened, material, max(1, options.rows), seed=seed)
         layers = _candidates(opened, material)
         even = {name: each.rank_at(options.energy) for name, each in layers.items()}
@@ -135,14 +143,15 @@ class FactorizeSvd:
             budget = sum(each.cost(even[name]) for name, each in layers.items())
             ranks = _ranks(opened, layers, tensors, budget)
         if not any(ranks.values()):
-            raise _unfit(
+            raise unfit(
+                _WHO,
                 "a layer that has fewer parameters in two",
                 f"none of {len(layers)} at energy={options.energy}",
             )
         module = copy.deepcopy(opened.module)
         for name, rank in ranks.items():
             if rank:
-                _put(module, name, layers[name].parts(rank))
+                put(module, name, layers[name].parts(rank))
         return opened.closed(module, tuple(each[:2] for each in tensors))
 
 
@@ -242,13 +251,13 @@ def _is_hooked(layer: nn.Module) -> bool:
 def _goes_through(opened: Opened, name: str, layer: _Layer, row: Tensors) -> bool:
     """Say whether a row goes through the layer itself, and nobody reads its weight."""
     parts = _Counted(layer.parts(1))
-    _put(opened.module, name, parts)
+    put(opened.module, name, parts)
     try:
         opened.outputs(opened.module, row)
     except _READ:
         return False
     finally:
-        _put(opened.module, name, layer.layer)
+        put(opened.module, name, layer.layer)
     return parts.n_calls > 0
 
 
@@ -298,11 +307,11 @@ def _ranks(
 def _moved(opened: Opened, name: str, parts: nn.Module, tensors: Tensors, before: Tensor) -> float:
     """Return how far the outputs move when other parts stand in for a layer."""
     layer = opened.module.get_submodule(name)
-    _put(opened.module, name, parts)
+    put(opened.module, name, parts)
     try:
         found = opened.outputs(opened.module, tensors)
     finally:
-        _put(opened.module, name, layer)
+        put(opened.module, name, layer)
     gap = apart(found, before, is_regression=not opened.form.classes)
     # What gives no numbers any more is the last choice.
     return gap if gap == gap else float("inf")  # noqa: PLR0124  # NaN alone differs from itself
@@ -310,12 +319,3 @@ def _moved(opened: Opened, name: str, parts: nn.Module, tensors: Tensors, before
 
 def _few(opened: Opened, material: Material, n_rows: int, *, seed: int) -> Tensors:
     return opened.tensors(material.train.features.take(material.few(n_rows, seed=seed)))
-
-
-def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(module.get_submodule(parent), last, layer)
-
-
-def _unfit(needs: str, came: str) -> Invalid:
-    return Invalid(_WHO, needs=needs, came=came, todo="Leave this technique out of the chain.")

@@ -122,12 +122,7 @@ def open_form(form: Form, *, who: str) -> Opened:
     """
     closed = why_closed(form)
     if closed is not None:
-        raise Invalid(
-            who,
-            needs="a fitted network",
-            came=closed,
-            todo="Leave this technique out of the chain.",
-        )
+        raise unfit(who, "a fitted network", closed)
     fitted = form.estimator.fitted
     if fitted.lora is None:
         module = copy.deepcopy(fitted.module)
@@ -177,6 +172,25 @@ def apart(outputs: Tensor, parent: Tensor, *, is_regression: bool) -> float:
         return float((outputs - parent).square().mean())
     said, answers = parent.log_softmax(dim=1), outputs.log_softmax(dim=1)
     return float(functional.kl_div(answers, said, reduction="batchmean", log_target=True))
+
+
+def put(module: nn.Module, name: str, part: nn.Module) -> None:
+    """Put a part in the place of the one that bears this name, wherever in a network.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.ReLU())
+    >>> put(net, "0.0", nn.Identity())
+    >>> net[0][0]
+    Identity()
+    """
+    parent, _, last = name.rpartition(".")
+    setattr(module.get_submodule(parent), last, part)
+
+
+def unfit(who: str, needs: str, came: str) -> Invalid:
+    """Return the error of a technique that can do nothing with a network."""
+    return Invalid(who, needs=needs, came=came, todo="Leave this technique out of the chain.")
 
 
 @contextmanager

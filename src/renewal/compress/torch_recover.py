@@ -17,7 +17,7 @@ from torch.nn import functional
 from renewal.compress.contract import Family
 from renewal.compress.form import Form
 from renewal.compress.material import Material
-from renewal.compress.torch_forms import Opened, open_form, why_closed
+from renewal.compress.torch_forms import Opened, open_form, unfit, why_closed
 from renewal.compress.torch_statistics import adapt_statistics, freeze_for_one
 from renewal.core.errors import Invalid
 from renewal.core.progress import tell_progress
@@ -132,7 +132,7 @@ class RecoverDistil:
         """
         wrong = self.why_not(form, material)
         if wrong is not None:
-            raise _unfit("rows and a parent to learn from", wrong)
+            raise unfit(_WHO, "rows and a parent to learn from", wrong)
         opened = open_form(form, who=_WHO)
         n_steps, n_used = _planned(options, material)
         opened.module.to(device_here())
@@ -174,13 +174,13 @@ class _Rows:
         places = material.few(n_labelled, seed=seed)
         tables = [material.train.features.take(places)]
         raw = material.parent.score_map is None
-        scores = [material.teacher_scores[places] if raw else _said(material.parent, tables[0])]
+        scores = [material.teacher_scores[places] if raw else material.parent.said(tables[0])]
         if material.unlabelled is not None and n_used > n_labelled:
             order = np.random.default_rng(seed).permutation(material.unlabelled.num_rows)
             chosen = np.sort(order[: n_used - n_labelled])
             tables.append(material.unlabelled.take(chosen))
             scores.append(
-                material.unlabelled_scores[chosen] if raw else _said(material.parent, tables[1])
+                material.unlabelled_scores[chosen] if raw else material.parent.said(tables[1])
             )
         teacher = np.concatenate(scores)
         labels = material.labels[places]
@@ -317,11 +317,6 @@ def _n_rows(material: Material) -> int:
     )
 
 
-def _said(parent: Form, features: Any) -> Scores:
-    """Return what the parent's network itself says: the form puts its correction on again."""
-    return parent.runs.predict(parent.estimator, features.select(list(parent.signature.names)))
-
-
 def _answers(opened: Opened, labels: NDArray[Any], teacher: Scores, distil: float) -> Tensor:
     """Return what is learned of each row; those behind the labels have the parent's word."""
     classes, n_labelled = opened.form.classes, len(labels)
@@ -367,8 +362,4 @@ def _joined(parts: tuple[Tensor, ...]) -> Tensor:
 
 
 def _no_head() -> Invalid:
-    return _unfit("features=0, or a network and a parent with a linear head", "one without")
-
-
-def _unfit(needs: str, came: str) -> Invalid:
-    return Invalid(_WHO, needs=needs, came=came, todo="Leave this technique out of the chain.")
+    return unfit(_WHO, "features=0, or a network and a parent with a linear head", "one without")

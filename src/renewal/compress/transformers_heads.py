@@ -24,7 +24,7 @@ from renewal.compress.torch_attention import (
     keep_heads,
     without_head,
 )
-from renewal.compress.torch_forms import Opened, apart, open_form, why_closed
+from renewal.compress.torch_forms import Opened, apart, open_form, unfit, why_closed
 from renewal.core.errors import Invalid
 from renewal.models.torch_inputs import Tensors
 
@@ -127,7 +127,7 @@ class PruneHeads:
         """
         reason = self.why_not(form, material)
         if reason is not None:
-            raise _unfit("a network with several attention heads, and rows", reason)
+            raise unfit(_WHO, "a network with several attention heads, and rows", reason)
         opened = open_form(form, who=_WHO)
         found = attentions_of(opened.module)
         tensors = _shown(opened, found, options, material, seed)
@@ -140,7 +140,9 @@ class PruneHeads:
         made = opened.closed(opened.module, tensors)
         gap = float((opened.outputs(opened.module, tensors) - silenced).abs().max())
         if not gap <= _NEAR * max(1.0, float(silenced.abs().max())):
-            raise _unfit("a network that answers as it does with its heads silenced", f"{gap:.2g}")
+            raise unfit(
+                _WHO, "a network that answers as it does with its heads silenced", f"{gap:.2g}"
+            )
         return made
 
 
@@ -191,7 +193,3 @@ def _silenced(
         return opened.outputs(opened.module, tensors)
     with without_head(opened.module, found[0], sorted(gone[0])):
         return _silenced(opened, found[1:], gone[1:], tensors)
-
-
-def _unfit(needs: str, came: str) -> Invalid:
-    return Invalid(_WHO, needs=needs, came=came, todo="Leave this technique out of the chain.")
