@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,20 @@ def test_chains_of_an_adapter_begin_with_what_takes_it(adapter: str, forest: For
     for chain in chains:
         takes = chain.steps[0].does.takes
         assert adapter in takes or (is_network and "onnx" in takes), chain.label
+
+
+def test_what_is_not_installed_is_left_out(
+    forest: FormCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks when one missing package takes every other chain with it."""
+    network = replace(forest.form, adapter="torch")
+    every = default_chains(network)
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    monkeypatch.delitem(sys.modules, "renewal.compress.torch_channels", raising=False)
+    left = default_chains(network)
+    gone = {each.label for each in every} - {each.label for each in left}
+    assert len(gone) == 1
+    assert gone.pop().startswith("prune.channels")
 
 
 def test_a_table_is_there_for_every_network() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from renewal.compress.chain import Chain, parse_chain
 from renewal.compress.form import Form
+from renewal.core.errors import Missing
+
+_log = logging.getLogger(__name__)
 
 _GRAPH = (
     "quantize.dynamic:*",
@@ -55,9 +60,26 @@ _BY_ADAPTER = {
 def default_chains(form: Form) -> tuple[Chain, ...]:
     """Return the chains that suit a model's adapter; those that cannot work say so when tried.
 
+    Chains for which a package is not installed are left out, and logged.
+
     Parameters
     ----------
     form : Form
         The parent.
+
+    Raises
+    ------
+    Missing
+        When none is left.
     """
-    return tuple(parse_chain(each) for each in _BY_ADAPTER.get(form.adapter, _STRANGE))
+    found: list[Chain] = []
+    missing: Missing | None = None
+    for each in _BY_ADAPTER.get(form.adapter, _STRANGE):
+        try:
+            found.append(parse_chain(each))
+        except Missing as error:
+            _log.info("the chain %s is left out: %s", each, error)
+            missing = error
+    if missing is not None and not found:
+        raise missing
+    return tuple(found)
