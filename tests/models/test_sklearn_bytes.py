@@ -19,6 +19,7 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.tree import DecisionTreeClassifier
 
 from renewal.core.errors import Invalid, Missing, Refused
 from renewal.models.sklearn import SklearnAdapter
@@ -80,6 +81,21 @@ def test_bytes_depend_on_content_alone(fitted: Any) -> None:
         assert archive.testzip() is None
     assert names == [*(f"{number + 1}.npy" for number in range(len(names) - 1)), "schema.json"]
     assert to_bytes(fitted) == to_bytes(pickle.loads(pickle.dumps(fitted)))  # noqa: S301  # our own
+
+
+def test_what_lies_between_the_fields_of_a_node_is_not_kept() -> None:
+    """Broken by memory that nobody wrote to: each process would make other bytes of a tree."""
+    rows = np.random.default_rng(0).normal(size=(80, 2))
+    fitted = DecisionTreeClassifier(random_state=0).fit(rows, rows[:, 0] > 0.3 * rows[:, 1])
+    before = to_bytes(fitted)
+    state = fitted.tree_.__getstate__()
+    nodes = state["nodes"].copy()
+    used = sum(nodes.dtype[name].itemsize for name in nodes.dtype.names)
+    assert used < nodes.dtype.itemsize
+    nodes.view(np.uint8).reshape(len(nodes), -1)[:, used:] = 255
+    fitted.tree_.__setstate__({**state, "nodes": nodes})
+    assert to_bytes(fitted) == before
+    assert to_bytes(from_bytes(before)) == before
 
 
 def test_skops_reads_what_we_write_and_we_read_what_it_writes(fitted: Any) -> None:

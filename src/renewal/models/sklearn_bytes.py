@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
+import numpy as np
 import sklearn
 import skops
 from sklearn.exceptions import InconsistentVersionWarning
@@ -35,6 +36,9 @@ _WHO = "SklearnAdapter.load"
 _SCHEMA = "schema.json"
 _DAY_ZERO = (1980, 1, 1, 0, 0, 0)
 _ARRAY = re.compile(r"(\d+)\.(\w+)")
+# How the header of an array of records begins, and what it says where bytes lie between fields.
+_RECORDS, _BETWEEN = b"\x93NUMPY", b"('', '|V"
+_HEADER_BYTES = 1024
 # What reading a damaged or foreign archive can raise, in the zip, the JSON and the state.
 _BROKEN = (
     AttributeError,
@@ -202,7 +206,24 @@ def _settled(archive: bytes, estimator: Any) -> bytes:
         text = json.dumps(schema, separators=(",", ":")).encode()
         for name, part in [(new, parts[old]) for old, new in files.items()] + [(_SCHEMA, text)]:
             entry = ZipInfo(name, date_time=_DAY_ZERO)
-            settled.writestr(entry, part, compress_type=ZIP_DEFLATED, compresslevel=1)
+            fields = _fields_alone(part)
+            settled.writestr(entry, fields, compress_type=ZIP_DEFLATED, compresslevel=1)
+    return target.getvalue()
+
+
+def _fields_alone(part: bytes) -> bytes:
+    """Return an array without what lay in memory between the fields of its records.
+
+    A node of a tree has seven such bytes, to which nobody ever writes.
+    """
+    if not part.startswith(_RECORDS) or _BETWEEN not in part[:_HEADER_BYTES]:
+        return part
+    records = np.load(io.BytesIO(part), allow_pickle=False)
+    clean = np.zeros(records.shape, records.dtype)
+    for name in records.dtype.names:
+        clean[name] = records[name]
+    target = io.BytesIO()
+    np.save(target, clean, allow_pickle=False)
     return target.getvalue()
 
 
