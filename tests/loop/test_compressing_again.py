@@ -1,7 +1,8 @@
 """A compression asked again: what the journal keeps of it, and when the policy tries anew.
 
 What would break it: a step whose output the journal cannot hand back, test rows that were looked
-at for the last winner and are not counted, a refusal that is for ever.
+at for the last winner and are not counted, a refusal that is for ever, bytes whose first look
+is their last.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from renewal.assemble.home import Home, open_home
@@ -98,3 +99,24 @@ def test_what_could_not_begin_for_want_of_rows_is_tried_after_the_cooldown(
     assert newest.state == "done"
     assert newest.outcome is not None
     assert newest.outcome["certificate"]["certified"]["status"] == "certified"
+
+
+def test_the_same_bytes_go_live_once_more_rows_have_shown_that_they_may(home: Home) -> None:
+    """Breaks when a version that lacked rows keeps its first certificate and its first look."""
+    model = home.model("m", task="binary", target="target", key="id")
+    model.train(GradientBoostingClassifier(n_estimators=40, random_state=0), rows(1_200))
+    asked: dict[str, Any] = {"chains": ["prune.rounds:rounds=30"], "tau": -0.01, "roll_out": True}
+    lacking = model.compress(**asked)
+    assert (lacking.status, model.rollouts()) == ("uncertified", ())
+    model.feed.append(rows(2_500, 1))
+    shown = model.compress(**asked)
+    assert lacking.candidate is not None
+    assert shown.candidate is not None
+    assert shown.candidate.manifest.artifact == lacking.candidate.manifest.artifact
+    assert shown.candidate.facts["certificate"]["certified"]["status"] == "certified"
+    # A claim of its own, at less than the first one.
+    assert shown.result.alpha < lacking.result.alpha
+    assert [each.candidate for each in model.rollouts()] == [shown.candidate.id]
+    model.feed.append(rows(2_500, 2))
+    again = model.compress(**asked)
+    assert (again.status, again.candidate) == ("certified", shown.candidate)

@@ -248,7 +248,7 @@ class CompressRun:
         """Make the chosen trial a version; one that is there already stays the one."""
 
         def work() -> Output:
-            there = self._there(trial)
+            there = self._there(trial, certificate)
             if there is not None:
                 return {"version": there.id}
             manifest = self._manifest(trial, certificate)
@@ -275,8 +275,12 @@ class CompressRun:
         )
         return version
 
-    def _there(self, trial: Trial) -> Version | None:
-        """Return the version that an earlier run made of the same bytes for the same goal."""
+    def _there(self, trial: Trial, certificate: Certificate) -> Version | None:
+        """Return the version that an earlier run made of the same bytes for the same goal.
+
+        One that lacked rows then is made anew, with what more rows have shown and a look of
+        its own: a version's certificate, and its one look, stay what they were.
+        """
         goal = self.asked.goal
         asked = {"chain": trial.chain, "tau": goal.tau, "metric": goal.metric}
         for each in self.shop.registry.versions(self.shop.spec.name):
@@ -284,7 +288,9 @@ class CompressRun:
             is_child = made.strategy == COMPRESSED and made.parent == self._source.id
             is_same = all(made.options.get(name) == value for name, value in asked.items())
             if is_child and is_same and made.artifact == trial.artifact:
-                return each
+                kept = from_plain(Certificate, each.facts["certificate"])
+                if is_certified(kept) or kept.rows == certificate.rows:
+                    return each
         return None
 
     def _manifest(self, trial: Trial, certificate: Certificate) -> Manifest:
@@ -318,7 +324,9 @@ class CompressRun:
             # It serves already: what was compressed anew came out the same.
             return {"verdict": None}
         verdict, verdict_id = self._judged(candidate, certificate)
-        self._roll_out(candidate, verdict, verdict_id)
+        if is_certified(certificate):
+            # What an earlier look has accepted may not hold the line on the rows of today.
+            self._roll_out(candidate, verdict, verdict_id)
         return {"verdict": to_plain(verdict)}
 
     def _judged(self, candidate: Version, certificate: Certificate) -> tuple[Verdict, str]:
