@@ -13,7 +13,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from renewal.compress.contract import Family
 from renewal.compress.form import Form
 from renewal.compress.material import Material
-from renewal.compress.onnx_layers import Layer, Proto, attribute, layers_of, parsed
+from renewal.compress.onnx_layers import Layer, Proto, is_product, layers_of, parsed
 from renewal.compress.onnx_shared import (
     demand_share,
     kept_layers,
@@ -109,16 +109,8 @@ def _layers(proto: Proto) -> tuple[Layer, ...]:
     return tuple(
         layer
         for layer in layers_of(proto, _OPS)
-        if all(_is_plain(nodes[name]) for name in layer.nodes)
+        if all(is_product(nodes[name]) for name in layer.nodes)
     )
-
-
-def _is_plain(node: Proto) -> bool:
-    """Return whether a Gemm is a product and a sum: others are no MatMul."""
-    if node.op_type != "Gemm":
-        return True
-    scaled = (attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0))
-    return scaled == (1.0, 1.0) and not attribute(node, "transA", 0)
 
 
 def _quantized(proto: Proto, layers: list[Layer]) -> Proto:

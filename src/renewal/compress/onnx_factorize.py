@@ -14,6 +14,7 @@ from renewal.compress.form import Form
 from renewal.compress.material import Material
 from renewal.compress.onnx_matrices import Array, Matrices, rows_for
 from renewal.compress.onnx_ranks import Part, chosen_ranks, parts_of, weight_of
+from renewal.compress.onnx_sensitivity import divergence
 from renewal.compress.onnx_shared import rebuilt
 from renewal.compress.onnx_units import shifted
 from renewal.core.errors import Invalid
@@ -176,10 +177,7 @@ def _moved(altered: Form, features: pa.Table, said: Scores) -> float:
     except Invalid:
         # It answers no scores any more: nothing is more sensitive.
         return _BROKEN
-    if not altered.classes:
-        return float(np.mean((scores - said) ** 2))
-    ratio = np.log(np.maximum(said, _TINY)) - np.log(np.maximum(scores, _TINY))
-    return float(np.mean(np.sum(said * ratio, axis=1)))
+    return divergence(said, scores, is_classes=bool(altered.classes))
 
 
 def _factors(graph: Matrices, part: Part, rank: int) -> list[Any]:

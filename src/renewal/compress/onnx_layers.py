@@ -22,7 +22,9 @@ MIN_WEIGHTS = 256
 # QuantizeLinear and DequantizeLinear have an axis from here on.
 _MIN_OPSET = 13
 _MIN_IR = 4
-_STANDARD = ("", "ai.onnx")
+STANDARD = ("", "ai.onnx")
+"""The names of the standard operators' domain: a stranger's may do anything with its weights."""
+
 # The standard's own Attention holds no weights.
 _OWN = ("com.microsoft",)
 _RECURRENT = ("LSTM", "GRU")
@@ -85,7 +87,7 @@ def parsed(graph: bytes, *, who: str) -> Proto:
 
 def opset_of(proto: Proto) -> int:
     """Return the opset of the standard operators; 1 where a graph uses none of them."""
-    found = [each.version for each in proto.opset_import if each.domain in {"", "ai.onnx"}]
+    found = [each.version for each in proto.opset_import if each.domain in STANDARD]
     return int(found[0]) if found else 1
 
 
@@ -241,7 +243,7 @@ def replace_initializers(
 
 def _places(node: Proto) -> tuple[int, ...]:
     """Return the inputs that hold weights; none of an operator that only shares a name."""
-    if node.domain not in (_OWN if node.op_type == "Attention" else _STANDARD):
+    if node.domain not in (_OWN if node.op_type == "Attention" else STANDARD):
         return ()
     if node.op_type in _RECURRENT:
         return (1, 2)
@@ -264,6 +266,14 @@ def attribute(node: Proto, name: str, default: Any) -> Any:
         if each.name == name:
             return onnx.helper.get_attribute_value(each)
     return default
+
+
+def is_product(node: Proto) -> bool:
+    """Return whether a layer is a product and perhaps a sum: a Gemm that scales is more."""
+    if node.op_type != "Gemm":
+        return True
+    scaled = (attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0))
+    return scaled == (1.0, 1.0) and not attribute(node, "transA", 0)
 
 
 def _is_able(tensor: Any) -> bool:

@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 
 from renewal.compress.form import Form
 from renewal.compress.material import Material
-from renewal.compress.onnx_layers import Proto, attribute, parsed
+from renewal.compress.onnx_layers import STANDARD, Proto, attribute, parsed
 from renewal.compress.onnx_shared import few_features
 from renewal.models.onnx_feed import feed_of
 from renewal.models.onnx_model import OnnxModel
@@ -24,8 +24,6 @@ Array = NDArray[Any]
 _FLOATS = frozenset((TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16))
 # Activations of all layers of many rows could fill the memory.
 _BATCH_ROWS = 64
-# A stranger's operator of the same name may do anything with its weights.
-_STANDARD = ("", "ai.onnx")
 _PRODUCTS = ("MatMul", "Gemm")
 
 
@@ -100,7 +98,7 @@ class Matrices:
         uses = [
             self._matrix(node)
             for node in self.proto.graph.node
-            if node.op_type in wanted and node.domain in _STANDARD and len(node.input) > 1
+            if node.op_type in wanted and node.domain in STANDARD and len(node.input) > 1
         ]
         return [each for each in uses if each is not None]
 

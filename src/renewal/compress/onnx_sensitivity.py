@@ -91,7 +91,18 @@ def _distance(
     except Invalid:
         # It answers no scores any more: nothing is more sensitive.
         return float("inf")
-    if not probe.classes:
+    return divergence(base, scores, is_classes=bool(probe.classes))
+
+
+def divergence(base: Scores, scores: Scores, *, is_classes: bool) -> float:
+    """Return how far scores have moved: mean KL divergence, or mean squared difference.
+
+    Examples
+    --------
+    >>> divergence(np.array([[0.5, 0.5]]), np.array([[0.5, 0.5]]), is_classes=True)
+    0.0
+    """
+    if not is_classes:
         return float(np.mean((scores - base) ** 2))
     ratio = np.log(np.maximum(base, _TINY)) - np.log(np.maximum(scores, _TINY))
     return float(np.mean(np.sum(base * ratio, axis=1)))

@@ -17,6 +17,7 @@ from renewal.compress.onnx_layers import (
     Proto,
     Weights,
     attribute,
+    is_product,
     layers_of,
     parsed,
     quantized,
@@ -194,10 +195,7 @@ def _into_blocks(proto: Proto, layers: list[Layer]) -> list[Layer]:
 
 def _is_able(node: Proto, tensor: Any) -> bool:
     """Return whether a node is a product with a matrix and perhaps a sum."""
-    if node.op_type not in _DENSE or len(tensor.dims) != 2:
-        return False
-    scaled = (attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0))
-    return scaled == (1.0, 1.0) and not attribute(node, "transA", 0)
+    return node.op_type in _DENSE and len(tensor.dims) == 2 and is_product(node)
 
 
 def _block(n_inputs: int) -> int:
