@@ -51,6 +51,7 @@ _LIBRARIES = (
     "torch",
     "torch-pruning",
     "transformers",
+    "xgboost",
     "xgboost-cpu",
 )
 

@@ -24,11 +24,12 @@ from renewal.core.version import Manifest
 _WHO = "onnx_convert.convert"
 _PROGRAM = "renewal.models.onnx_graph"
 _PACKAGES = ("onnx", "onnxruntime", "skl2onnx")
-# What a compiled form depends on beside the version itself, by adapter. Others have none.
+# What a compiled form depends on beside the version itself, by adapter; others have none. This
+# package is among it: how it converts, and what it compares, may change with a release.
 _DEPENDS = {
-    "sklearn": (*_PACKAGES, "scikit-learn"),
-    "lightgbm": (*_PACKAGES, "onnxmltools", "lightgbm"),
-    "xgboost": (*_PACKAGES, "onnxmltools", "xgboost"),
+    "sklearn": ("renewal", *_PACKAGES, "scikit-learn"),
+    "lightgbm": ("renewal", *_PACKAGES, "onnxmltools", "lightgbm"),
+    "xgboost": ("renewal", *_PACKAGES, "onnxmltools", "xgboost"),
 }
 # One library comes under two names.
 _ALSO = {"xgboost": "xgboost-cpu"}
