@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from renewal.core.errors import Invalid
+from renewal.core.errors import Invalid, Unavailable
 from renewal.evaluate.compiled_record import (
     CompiledForm,
     forget_forms,
@@ -20,6 +21,7 @@ from renewal.loop.compiling import compile_due, compile_version
 from renewal.loop.happening import Happening
 from renewal.loop.sweeping import sweep_losers
 from renewal.models.onnx_convert import compile_key
+from renewal.store.local import LocalStore
 from tests.loop.conftest import Stage
 
 KEY = str(compile_key("sklearn"))
@@ -74,6 +76,23 @@ def test_what_cannot_be_converted_is_native_and_says_why(stage: Stage) -> None:
         compile_version(stage.shop, other)
     many = replace(stage.champion, manifest=replace(stage.champion.manifest, task="multilabel"))
     assert "the task multilabel" in compile_version(stage.shop, many).reason
+
+
+class Away(LocalStore):
+    """A store that cannot be read for a while."""
+
+    def get(self, digest: str) -> bytes:
+        """Say that it is away."""
+        raise Unavailable("Away", needs="the disk", came=f"none, for {digest}", todo="Try again.")
+
+
+def test_a_store_that_is_away_says_nothing_of_a_version(stage: Stage, tmp_path: Path) -> None:
+    """Broken by a moment's trouble that keeps a version native for good."""
+    shop = replace(stage.shop, store=Away(tmp_path / "away"))
+    with pytest.raises(Unavailable, match="the disk"):
+        compile_version(shop, stage.champion)
+    compile_due(shop)
+    assert read_form(shop.db, stage.champion.id, KEY) is None
 
 
 def test_a_graph_stays_while_a_record_names_it(stage: Stage) -> None:

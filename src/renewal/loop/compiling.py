@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from renewal.core.errors import Invalid, Missing, Refused, RenewalError
+from renewal.core.errors import Invalid, Missing, Refused, RenewalError, Unavailable
 from renewal.core.plugin import load_plugin
 from renewal.core.version import Version
 from renewal.data.frame import conform_part
@@ -61,6 +61,8 @@ def compile_version(shop: Workshop, version: Version, *, timeout_s: float = 120.
         When a package of the extra ``compile`` is not installed.
     Refused
         When there is no row to compare on.
+    Unavailable
+        When the store, or the registry, cannot be written.
 
     Notes
     -----
@@ -71,10 +73,11 @@ def compile_version(shop: Workshop, version: Version, *, timeout_s: float = 120.
     began = time.perf_counter()
     try:
         found = _checked(shop, version, features, timeout_s)
-    except Missing:
+    except (Missing, Unavailable):
+        # A full disk, say, tells nothing of the version: the next round tries again.
         raise
     except RenewalError as error:
-        # What cannot be converted, or takes too long, is served as it is.
+        # What cannot be converted is served as it is.
         found = CompiledForm("native", f"{error}"[:500], compile_s=time.perf_counter() - began)
     write_form(shop.db, version.id, key, found, at=shop.clock.now())
     _log.info(
@@ -156,7 +159,12 @@ def _checked(shop: Workshop, version: Version, features: Any, timeout_s: float) 
     native = runtime_of(shop, version)
     try:
         artifact = shop.store.get(manifest.artifact)
-        graph = convert(manifest, artifact, trust=shop.trust, timeout_s=timeout_s)
+        try:
+            graph = convert(manifest, artifact, trust=shop.trust, timeout_s=timeout_s)
+        except Unavailable as error:
+            # It took too long, or too much memory, and would again.
+            spent_s = time.perf_counter() - began
+            return CompiledForm("native", f"{error}"[:500], compile_s=spent_s)
         compile_s = time.perf_counter() - began
         with closing(_runtime(shop, version, graph, Refusals())) as plain:
             checked = check_compiled(
