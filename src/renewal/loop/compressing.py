@@ -249,20 +249,10 @@ class CompressRun:
 
         def work() -> Output:
             there = self._there(trial, certificate)
-            if there is not None:
-                return {"version": there.id}
-            manifest = self._manifest(trial, certificate)
-            spread = spread_of_trial(self._runner, found, self.asked.goal, trial)
-            facts = {
-                "certificate": to_plain(certificate),
-                "seconds": trial.seconds,
-                "note": trial.note,
-                "spread": to_plain(spread),
-                "run": self.run.id,
-            }
-            version = self.shop.registry.add_version(manifest, facts=facts, who=CIRCUIT)
-            if manifest.snapshot is not None:
-                self.shop.feed.lease(manifest.snapshot, version.id)
+            version = there or self._made(trial, found, certificate)
+            if version.manifest.snapshot is not None:
+                # Also of one that is there: a run may have been cut off between the two.
+                self.shop.feed.lease(version.manifest.snapshot, version.id)
             return {"version": version.id}
 
         done = self.journal.step(self.run, "register", {"trial": trial.key}, work)
@@ -274,6 +264,18 @@ class CompressRun:
             candidate=version.id,
         )
         return version
+
+    def _made(self, trial: Trial, found: Found, certificate: Certificate) -> Version:
+        spread = spread_of_trial(self._runner, found, self.asked.goal, trial)
+        facts = {
+            "certificate": to_plain(certificate),
+            "seconds": trial.seconds,
+            "note": trial.note,
+            "spread": to_plain(spread),
+            "run": self.run.id,
+        }
+        manifest = self._manifest(trial, certificate)
+        return self.shop.registry.add_version(manifest, facts=facts, who=CIRCUIT)
 
     def _there(self, trial: Trial, certificate: Certificate) -> Version | None:
         """Return the version that an earlier run made of the same bytes for the same goal.
