@@ -46,6 +46,9 @@ def compress(
     max_latency_ms: Annotated[
         float | None, typer.Option(help="Largest 99th percentile of the time of a row.")
     ] = None,
+    max_memory_bytes: Annotated[
+        int | None, typer.Option(help="Largest growth of a process that loads it.")
+    ] = None,
     budget: Annotated[str | None, typer.Option(help="Time of the search, such as 5m.")] = None,
     roll_out: Annotated[
         bool, typer.Option("--rollout/--no-rollout", help="Roll a certified one out.")
@@ -70,6 +73,7 @@ def compress(
                 slices=tuple(slices) if slices else None,
                 max_bytes=max_bytes,
                 max_latency_ms=max_latency_ms,
+                max_memory_bytes=max_memory_bytes,
             )
     candidate = done.candidate.name if done.candidate else None
     value = {
