@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from renewal.assemble.compressing import Compression
 from renewal.cli.opening import open_existing
 from renewal.cli.options import (
     DEFAULT_HOME,
@@ -75,6 +76,11 @@ def compress(
                 max_latency_ms=max_latency_ms,
                 max_memory_bytes=max_memory_bytes,
             )
+    _answer(done, as_json=as_json)
+
+
+def _answer(done: Compression, *, as_json: bool) -> None:
+    """Print what came of a compression."""
     candidate = done.candidate.name if done.candidate else None
     value = {
         "run": done.run_id,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import lightgbm
 
+from renewal.compress.boosted import boosted_of
 from renewal.compress.form import Form
-from renewal.models.boosters_library import Boosted
 
 # The names by which a recipe may say how many rounds it wants.
 _ROUNDS = ("n_estimators", "num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees",
@@ -19,20 +19,12 @@ class LightgbmRounds:
 
     def n_rounds(self, form: Form) -> int:
         """Return how many iterations there are."""
-        return int(_boosted(form).booster.current_iteration())
+        return int(boosted_of(form).booster.current_iteration())
 
     def first(self, form: Form, rounds: int) -> Form:
         """Return the form with its first iterations alone; its recipe then asks for as many."""
-        model = _boosted(form)
+        model = boosted_of(form)
         text = model.booster.model_to_string(num_iteration=rounds)
         params = {name: rounds if name in _ROUNDS else each for name, each in model.params.items()}
         cut = replace(model, booster=lightgbm.Booster(model_str=text), params=params)
         return replace(form, estimator=cut)
-
-
-def _boosted(form: Form) -> Boosted:
-    """Return the model in the form in which the adapter stores it."""
-    if isinstance(form.estimator, Boosted):
-        return form.estimator
-    stored: Boosted = form.runs.load(form.runs.dump(form.estimator))
-    return stored
