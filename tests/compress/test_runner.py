@@ -32,9 +32,9 @@ def test_a_chain_is_carried_out_once(runner_of: MakeRunner, odd: ModuleType) -> 
     runner = runner_of()
     first = runner.trial(chain)
     assert (first.failed, first.chain, first.adapter) == (None, "prune.trees(keep=3)", "sklearn")
-    assert not runner.is_known(parse_chain("prune.trees:keep=2"))
+    assert runner.known(parse_chain("prune.trees:keep=2")) is None
     for again in (runner, runner_of()):
-        assert again.is_known(chain)
+        assert again.known(chain) is not None
         assert again.trial(chain) == first
     assert odd.RAN["prune.trees"] == 1
     assert runner.n_run == 1
@@ -125,7 +125,7 @@ def test_a_busy_room_says_nothing_about_the_chain(runner_of: MakeRunner) -> None
     runner = runner_of()
     with pytest.raises(Unavailable):
         runner.trial(parse_chain("prune.busy"))
-    assert not runner.is_known(parse_chain("prune.busy"))
+    assert runner.known(parse_chain("prune.busy")) is None
 
 
 @pytest.mark.parametrize("text", ["nothing", "prune.forest:trees=3", "prune.forest:slim=yes"])

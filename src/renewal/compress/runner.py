@@ -136,12 +136,12 @@ class Runner:
         Changed
             When a step has changed the model that it was handed.
         """
+        found = self.known(chain, effort)
+        if found is not None:
+            return found
         learns = _learns(chain)
         effort = effort if learns else 1.0
         key = self._key_of(chain, effort)
-        found = self.book.find(key)
-        if found is not None:
-            return found
         tell_progress(chain.label)
         began = time.perf_counter()
         notes = dict.fromkeys(getattr(each.does, "note", "") for each in chain.steps)
@@ -165,9 +165,9 @@ class Runner:
         self.book.write(made)
         return made
 
-    def is_known(self, chain: Chain, effort: float = 1.0) -> bool:
-        """Say whether the book holds what came of a chain, so that `trial` only reads."""
-        return self.book.find(self._key_of(chain, effort)) is not None
+    def known(self, chain: Chain, effort: float = 1.0) -> Trial | None:
+        """Return what the book holds of a chain; None where it was not carried out yet."""
+        return self.book.find(self._key_of(chain, effort))
 
     def levels(self, chain: Chain) -> tuple[Any, ...]:
         """Return the options that a chain's free knob can take, the mildest first.

@@ -207,11 +207,12 @@ class _Search:
         """Carry out a level of a chain; None where the time is over or it has failed."""
         chain = walk.at(level)
         # What is in the book takes no time: a search that was cut goes on where it ended.
-        if not self.runner.is_known(chain, effort):
+        trial = self.runner.known(chain, effort)
+        if trial is None:
             took = max((each.seconds / each.effort for each in walk.seen.values()), default=0.0)
             if not self._has_time(took * effort):
                 return None
-        trial = self.runner.trial(chain, effort)
+            trial = self.runner.trial(chain, effort)
         walk.seen[level] = trial
         self._note(trial)
         return None if trial.failed is not None else trial
