@@ -88,3 +88,19 @@ def test_a_network_is_no_model_of_trees(runner: Runner) -> None:
     failed = runner.trial(parse_chain("prune.forest:trees=1")).failed
     assert failed is not None
     assert "needs a model of sklearn; got one of torch" in failed
+
+
+def test_chains_on_graphs_share_one_export(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken by an export, seconds for a transformer, at every level of every chain."""
+    networks: list[str] = []
+
+    def counted(form: Form, material: Material) -> Form:
+        networks.extend([form.adapter] if is_exported(form.adapter) else [])
+        return exported(form, material)
+
+    monkeypatch.setattr("renewal.compress.runner.exported", counted)
+    runner.levels(parse_chain("prune.magnitude:*"))
+    for chain in ("prune.magnitude:share=0.3", "prune.magnitude:share=0.6", "quantize.half"):
+        made = runner.trial(parse_chain(chain))
+        assert (made.failed, made.adapter) == (None, "onnx")
+    assert networks == ["torch"]

@@ -7,9 +7,9 @@ import logging
 import platform
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -35,7 +35,7 @@ from renewal.store.digest import digest
 
 _log = logging.getLogger(__name__)
 _LONGEST_REASON = 300
-_N_KEPT = 4
+_N_KEPT = 6
 _N_LOOKED_AT = 16
 # A full disk or memory says nothing about a chain.
 _PASSING = (MemoryError, OSError)
@@ -225,20 +225,26 @@ class Runner:
         """Return the form after some steps; the last few are kept, for chains begin alike."""
         if not steps:
             return self.parent
-        key = (Chain(steps).label, effort)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        return self._once((Chain(steps).label, effort), partial(self._applied, steps, effort))
+
+    def _applied(self, steps: tuple[Step, ...], effort: float) -> Form:
+        """Return what the last step makes of what those before it have made."""
         step = steps[-1]
         form, material = self._taken(step, steps[:-1], effort)
         _demand(step, form, material)
         before = self._answers(form)
         made = step.does.apply(form, step.options, material, seed=self._seed)
         self._demand_unchanged(step, form, before)
-        self._kept[key] = made
+        return made
+
+    def _once(self, key: tuple[str, float], make: Callable[[], Form]) -> Form:
+        """Return a form that is among the last few, or make it."""
+        found = self._kept.get(key)
+        self._kept[key] = make() if found is None else found
+        self._kept.move_to_end(key)
         while len(self._kept) > _N_KEPT:
             self._kept.popitem(last=False)
-        return made
+        return self._kept[key]
 
     def _answers(self, form: Form) -> Scores | None:
         """Return what a form says of a few rows; None where it is no model between two steps."""
@@ -263,7 +269,8 @@ class Runner:
         """Return the form that a step is handed, as a graph where it takes nothing else."""
         form = self._after(before, effort)
         if form.adapter not in step.does.takes and GRAPH in step.does.takes:
-            form = exported(form, self.material)
+            key = (f"{Chain(before).label} as a graph", effort if before else 1.0)
+            form = self._once(key, partial(exported, form, self.material))
         return form, self.material.at(effort)
 
     @cached_property
