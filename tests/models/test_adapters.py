@@ -69,10 +69,9 @@ def test_a_mapped_estimator_is_its_artifact_and_a_map(
 def test_an_artifact_that_is_kept_is_not_written_again(
     store: LocalStore, adapter: SklearnAdapter, numbers: pa.Table, late: Any
 ) -> None:
-    """Broken by a second dump: skops writes a loaded forest in other bytes, a whole copy."""
+    """Broken by a second dump in other bytes: a whole copy of what is there."""
     put = stored(adapter, adapter.fit(RandomForestClassifier(5), numbers, late, seed=0), store)
     loaded = load_estimator(manifest_of(put, adapter.load(store.get(put.artifact))), store)
-    assert adapter.dump(loaded) != store.get(put.artifact)
     again = stored(adapter, Mapped(loaded, MAP, put.artifact), store)
     assert (again.artifact, again.artifact_bytes) == (put.artifact, put.artifact_bytes)
     assert len(list(store.digests())) == 2

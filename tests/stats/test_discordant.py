@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
@@ -80,6 +80,7 @@ def test_bounds_enclose_the_estimate_and_mirror_each_other(table: Discordant, al
 
 
 @given(tables(), st.floats(-1, 1), st.floats(-1, 1))
+@example(Discordant(0, 0, n_rows=1), -0.5, -0.9999999999999999)
 def test_a_larger_margin_is_harder_to_refute(table: Discordant, one: float, two: float) -> None:
     low, high = sorted((one, two))
     assert table.p_value(low) <= table.p_value(high) + 1e-9

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from renewal.assemble.compressing import Compression
 from renewal.cli.opening import open_existing
 from renewal.cli.options import (
     DEFAULT_HOME,
@@ -18,7 +18,9 @@ from renewal.cli.options import (
 )
 from renewal.cli.show import answer, table
 from renewal.cli.updating import following
-from renewal.compress.report import plain, to_text
+
+if TYPE_CHECKING:
+    from renewal.assemble.compressing import Compression
 
 
 def add_to(app: typer.Typer) -> None:
@@ -81,17 +83,20 @@ def compress(
 
 def _answer(done: Compression, *, as_json: bool) -> None:
     """Print what came of a compression."""
+    # What it is made of takes its time to load, and help must not wait for it.
+    report = import_module("renewal.compress.report")
+    told = None if done.certificate is None else done.certificate.report
     candidate = done.candidate.name if done.candidate else None
     value = {
         "run": done.run_id,
         "status": done.status,
         "candidate": candidate,
         "verdict": done.verdict,
-        "report": None if done.certificate is None else plain(done.certificate.report),
+        "report": None if told is None else report.plain(told),
         "trials": done.trials,
     }
     text: list[Any] = [_trials(done.trials)]
-    text.append(done.sentence if done.certificate is None else to_text(done.certificate.report))
+    text.append(done.sentence if told is None else report.to_text(told))
     if candidate is not None:
         said = "" if done.verdict is None else f", the gate says {done.verdict.outcome}"
         text.append(f"\n{candidate} is registered{said}")

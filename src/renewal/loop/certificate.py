@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from renewal.compress.certify import Certified, Status
 from renewal.compress.goal import Goal
@@ -12,6 +15,7 @@ from renewal.compress.report import CompressionReport, Latency, Side, report_of
 from renewal.compress.runner import Runner
 from renewal.compress.search import Found
 from renewal.core.version import Version
+from renewal.data.keyset import KeySet
 from renewal.data.rows import Rows
 from renewal.evaluate.cache import rows_id
 from renewal.gate.ledger import grant
@@ -42,6 +46,8 @@ class Certificate:
         Test rows.
     rows : str
         Digest that names them.
+    keys : str
+        Digest of their key set in the store; empty where there is none.
     report : CompressionReport
         Size, time, flips and bound beside the parent, and the front.
     """
@@ -51,6 +57,7 @@ class Certificate:
     n_rows: int
     rows: str
     report: CompressionReport
+    keys: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +116,7 @@ def certificate_of(
     runner, found, goal = search.runner, search.found, search.goal
     named, value, fast = rows_id(rows), math.nan, (Latency(), Latency())
     if len(rows):
-        alpha = share * level_of(shop, run, goal, search.source.id, named)
+        alpha = share * level_of(shop, run, goal, search.source.id, rows)
         parent = (search.source, runner.parent)
         result, value = certified(shop, parent, entrants, rows, goal, alpha=alpha)
         fast = latencies(shop, parent, entrants, rows, result)
@@ -123,15 +130,17 @@ def certificate_of(
         model=None if chosen is None else Side(chosen.chain, chosen.size, fast[1]),
         points=points_of(runner, found, goal),
     )
-    return Certificate(result, value, len(rows), named, report)
+    keys = shop.store.put(KeySet.of(rows).to_bytes()) if len(rows) else ""
+    return Certificate(result, value, len(rows), named, report, keys)
 
 
-def level_of(shop: Workshop, run: Run, goal: Goal, source: str, rows: str) -> float:
+def level_of(shop: Workshop, run: Run, goal: Goal, source: str, rows: Rows) -> float:
     """Return the level of a certification: of the goal, and no more than the gate grants.
 
     What is certified is then accepted by the gate at its own level, on the same rows and by
-    the same test. Each earlier compression of the same source on these rows has told whoever
-    asks again one bit, whether something was certified, and halves the level.
+    the same test. Each earlier compression of the same source has told whoever asks again one
+    bit about its rows, whether something was certified, and halves the level; where only a
+    share of them is among these, by that share: a new row beside old ones is no new look.
 
     Parameters
     ----------
@@ -143,14 +152,18 @@ def level_of(shop: Workshop, run: Run, goal: Goal, source: str, rows: str) -> fl
         Its `alpha`.
     source : str
         Id of what is compressed.
-    rows : str
-        Digest that names the test rows.
+    rows : Rows
+        Test rows.
     """
     options = gate_for(shop.gate, claim_of(goal, 1.0))
     granted = grant(shop.db, shop.spec.name, ("", source), options)
     level = min(goal.alpha, levels_of(options, granted.level, is_first=True).accept)
-    earlier = [each for each in _before(shop, run) if _used(shop, each, source, rows)]
-    return float(level * _HALF ** len(earlier))
+    earlier = [
+        max((_shared(shop, told, rows) for told in _tested(shop, each)), default=0.0)
+        for each in _before(shop, run)
+        if each.spec.get("source") == source
+    ]
+    return float(level * _HALF ** sum(earlier))
 
 
 def answered(shop: Workshop, run: Run, rows: str) -> Run | None:
@@ -222,14 +235,25 @@ def _nothing_to_test_on(found: Found, goal: Goal) -> Certified:
 
 
 def _used(shop: Workshop, run: Run, source: str, rows: str) -> bool:
-    """Whether an earlier run has tested a model on the same rows; else it has told nothing."""
-    if run.spec.get("source") != source:
-        return False
-    # By its steps: a run may have failed after its tests, or tested the last winner first.
+    """Whether an earlier run has tested a model of a source on the same rows."""
+    is_same = run.spec.get("source") == source
+    return is_same and any(each.get("rows") == rows for each in _tested(shop, run))
+
+
+def _tested(shop: Workshop, run: Run) -> list[Mapping[str, Any]]:
+    """Return the certificates of a run for which a model was tested; others have told nothing."""
     done = [each for each in steps_of(shop.db, run.id) if each["name"].startswith("certify")]
-    certificates = [each["output"] or {} for each in done]
-    return any(
-        each.get("rows") == rows
-        and any(one.get("claims") for one in (each.get("certified") or {}).get("tested") or ())
-        for each in certificates
-    )
+    found: list[Mapping[str, Any]] = [each["output"] or {} for each in done]
+    return [
+        each
+        for each in found
+        if any(one.get("claims") for one in (each.get("certified") or {}).get("tested") or ())
+    ]
+
+
+def _shared(shop: Workshop, certificate: Mapping[str, Any], rows: Rows) -> float:
+    """Return which share of some rows an earlier certification has looked at."""
+    if certificate.get("rows") == rows_id(rows) or not certificate.get("keys"):
+        return 1.0
+    earlier = KeySet.from_bytes(shop.store.get(str(certificate["keys"])))
+    return float(np.isin(rows.key_hash, earlier.keys).mean())

@@ -82,7 +82,8 @@ def is_due(shop: Workshop) -> bool:
         for each in last_runs(shop.db, shop.spec.name, kind=COMPRESS)
         if dict(each.spec) == asked
     ]
-    if not tried:
+    # One that was certified while another rollout was under way has its turn now.
+    if not tried or (tried[0].outcome or {}).get("waits"):
         return True
     certificate = (tried[0].outcome or {}).get("certificate") or {}
     status = (certificate.get("certified") or {}).get("status")

@@ -91,7 +91,8 @@ class CompressRun:
         if before is not None:
             # The same question on the same rows has the same answer, and spends nothing.
             outcome = {**(before.outcome or {}), "same_as": before.id}
-            if self.asked.roll_out and not before.spec.get("roll_out") and outcome["candidate"]:
+            is_new = not before.spec.get("roll_out") or outcome.pop("waits", False)
+            if self.asked.roll_out and is_new and outcome["candidate"]:
                 candidate = self.shop.registry.version(self.shop.spec.name, outcome["candidate"])
                 certificate = from_plain(Certificate, outcome["certificate"])
                 outcome |= self._offered(candidate, certificate)
@@ -326,10 +327,10 @@ class CompressRun:
             # It serves already: what was compressed anew came out the same.
             return {"verdict": None}
         verdict, verdict_id = self._judged(candidate, certificate)
-        if is_certified(certificate):
-            # What an earlier look has accepted may not hold the line on the rows of today.
-            self._roll_out(candidate, verdict, verdict_id)
-        return {"verdict": to_plain(verdict)}
+        # What an earlier look has accepted may not hold the line on the rows of today.
+        may = is_certified(certificate)
+        waits = may and not self._rolled_out(candidate, verdict, verdict_id)
+        return {"verdict": to_plain(verdict), "waits": waits}
 
     def _judged(self, candidate: Version, certificate: Certificate) -> tuple[Verdict, str]:
         """Take the gate's fixed look, on the rows that certified; a pair has one such look."""
@@ -359,12 +360,13 @@ class CompressRun:
         """Whether the look that is on record may be this run's own, cut off before it ended."""
         return any(each["name"] == "compare" for each in steps_of(self.shop.db, self.run.id))
 
-    def _roll_out(self, candidate: Version, verdict: Verdict, verdict_id: str) -> None:
+    def _rolled_out(self, candidate: Version, verdict: Verdict, verdict_id: str) -> bool:
+        """Roll a version out where it was asked and accepted; False where another is under way."""
         if not self.asked.roll_out or verdict.outcome != "accept":
-            return
+            return True
         if self.shop.gate.approval == "person":
             self._tell("waits", f"{candidate.name} waits for a person to approve or decline it")
-            return
+            return True
 
         def work(connection: Connection) -> Output:
             started = start_rollout(self.shop, connection, candidate, verdict_id=verdict_id)
@@ -375,9 +377,10 @@ class CompressRun:
         except Conflict as error:
             # Another rollout is under way, and it must not wait for this run.
             self._tell("waits", f"{candidate.name} is not rolled out yet: {error}")
-            return
+            return False
         self.shop.registry.wake()
         self._tell("rollout", f"{candidate.name} goes into {done['stage']}", candidate=candidate.id)
+        return True
 
     def _tell(self, kind: str, sentence: str, **facts: Any) -> None:
         self.shop.tell(Happening(self.run.started_at, kind, sentence, facts))

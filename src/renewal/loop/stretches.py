@@ -83,7 +83,7 @@ def stretches_of(shop: Workshop, desk: Desk, parent: Version) -> Stretches:
     before = True
     wanted = selection_rows(desk.rows, window, salt=salt, length=desk.pinned.selection)
     validation = _unseen(desk, without_requested(shop, wanted), parent)
-    if window is not None and len(validation) < _LEAST_SHARE * len(wanted):
+    if window is not None and len(validation) <= _LEAST_SHARE * len(wanted):
         # It was fitted up to the cut, so what is new to it lies in the judged stretch alone.
         before = False
         validation, test = _parts(without_requested(shop, test), window)

@@ -124,6 +124,8 @@ def _score_p(b: int, c: int, n: int, difference: float) -> float:
     root = math.sqrt(max(linear**2 - 8.0 * n * constant, 0.0))
     chance = (root - linear) / (4.0 * n)
     variance = n * (2.0 * chance + difference * (1.0 - difference))
+    gap = b - c - n * difference
     if variance <= 0.0:
-        return 0.5
-    return float(special.ndtr(-(b - c - n * difference) / math.sqrt(variance)))
+        # Rounded away: next to none by as much as the gap, next to a difference of one alone.
+        return float(gap < 0.0) if abs(difference) > 0.5 and gap != 0.0 else 0.5
+    return float(special.ndtr(-gap / math.sqrt(variance)))
