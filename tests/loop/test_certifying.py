@@ -78,3 +78,14 @@ def test_the_fastest_is_measured_and_certified(model: Model) -> None:
     assert done.certificate is not None
     values = {each.label: each.value for each in done.result.tested}
     assert all(0.0 < each < 1_000.0 for each in values.values())
+
+
+def test_a_limit_of_memory_is_measured_and_told(model: Model) -> None:
+    """Breaks when what loading adds to a process is asked for, and stands nowhere."""
+    done = model.compress(["prune.forest:trees=9"], tau=-0.15, max_memory_bytes=10**11)
+    assert done.status == "certified", done.sentence
+    assert done.certificate is not None
+    side = done.certificate.report.model
+    assert side is not None
+    assert side.memory_bytes is not None
+    assert 0 < side.memory_bytes < 10**11

@@ -123,11 +123,14 @@ def certificate_of(
     else:
         result = _nothing_to_test_on(found, goal)
     chosen = next((each for each in found.trials if each.key == result.best), None)
+    loads = {each.trial.key: each.memory_bytes for each in entrants}
     report = report_of(
         result,
         goal,
         parent=Side(search.source.name, found.trials[0].size, fast[0]),
-        model=None if chosen is None else Side(chosen.chain, chosen.size, fast[1]),
+        model=None
+        if chosen is None
+        else Side(chosen.chain, chosen.size, fast[1], loads.get(chosen.key)),
         points=points_of(runner, found, goal),
     )
     keys = shop.store.put(KeySet.of(rows).to_bytes()) if len(rows) else ""

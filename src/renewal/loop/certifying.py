@@ -45,6 +45,8 @@ class Entrant:
         Further limits that it does not hold.
     spread : Spread or None
         How much the gain of a row varies, as validation rows tell it.
+    memory_bytes : int or None
+        What loading it adds to a process, where the goal limits that.
     """
 
     trial: Trial
@@ -52,6 +54,7 @@ class Entrant:
     value: float
     over: tuple[str, ...] = ()
     spread: Spread | None = None
+    memory_bytes: int | None = None
 
 
 def claim_of(goal: Goal, margin: float) -> str:

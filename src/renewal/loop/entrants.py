@@ -94,7 +94,7 @@ def entrants_of(
             memory_bytes=memory,
         )
         spread = spread_of_trial(runner, found, goal, trial)
-        entrants.append(Entrant(trial, form, each.value, over, spread))
+        entrants.append(Entrant(trial, form, each.value, over, spread, memory))
     return entrants
 
 
