@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from renewal.core.errors import (
         Conflict,
         Corrupt,
+        Failed,
         Invalid,
         Missing,
         NotFound,
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 _FACE = {
     "Conflict": "renewal.core.errors",
     "Corrupt": "renewal.core.errors",
+    "Failed": "renewal.core.errors",
     "Home": "renewal.assemble.home",
     "Invalid": "renewal.core.errors",
     "Missing": "renewal.core.errors",
@@ -52,6 +54,7 @@ _FACE = {
 __all__ = [
     "Conflict",
     "Corrupt",
+    "Failed",
     "Home",
     "Invalid",
     "Missing",

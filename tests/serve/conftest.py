@@ -28,6 +28,7 @@ from renewal.data.segment import read_segments
 from renewal.models.task import Binary
 from renewal.registry.db import Database
 from renewal.registry.registry import Move, Registry
+from renewal.serve.features import Features
 from renewal.serve.options import ServeOptions
 from renewal.serve.routing import RowFacts
 from renewal.serve.served import Part, Served
@@ -302,7 +303,8 @@ def served() -> Callable[..., Served]:
             version = Version(version_id, at + 1, manifest, {}, NOW, "test")
             scores = None if has_failed else np.tile([0.25, 0.75], (len(rows), 1))
             parts.append(Part(Loaded(version, Binary(), Silent()), "champion", 1.0, rows, scores))
-        features = pa.table({column: [1.0] * n_rows})
+        signature = Signature((Field(column, "float"),))
+        features = Features(signature, table=pa.table({column: [1.0] * n_rows}))
         return Served(prediction_id, features, facts, tuple(parts), 7, 0.5, is_shadow)
 
     return make

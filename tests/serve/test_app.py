@@ -96,7 +96,7 @@ def test_what_the_estimator_does_not_take_is_400_and_logged_as_failed(
     server_rows = columns(hour=tensor("hour", [None]))
     answer = client.send("POST", INFER, {"inputs": server_rows})
     assert answer.status == 400
-    assert "v1 of model 'flights' failed" in answer.body["error"]
+    assert "v1 of model 'flights' needs" in answer.body["error"]
 
 
 def test_int_and_bool_columns_take_their_types_and_no_fractions(client: Any) -> None:

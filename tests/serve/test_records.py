@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from renewal.core.spec import ModelSpec
 from renewal.data.columns import PREDICTIONS_SCHEMA
-from renewal.serve.records import in_portions, predictions_table, tables_of
+from renewal.serve.records import facts_of, in_portions, predictions_table, tables_of
 from renewal.serve.served import Served
 
 Make = Callable[..., Served]
@@ -35,7 +35,8 @@ def test_no_entries_make_empty_tables_of_the_right_schema() -> None:
 
 
 def test_every_row_of_a_split_request_bears_the_version_that_answered_it(served: Make) -> None:
-    table = predictions_table([served("P", n_rows=5, split=("a", "b"))])
+    entry = served("P", n_rows=5, split=("a", "b"))
+    table = predictions_table([entry], facts_of(ModelSpec("m", "binary", "late"), [entry]))
     found = dict(
         zip(table["prediction_id"].to_pylist(), table["version_id"].to_pylist(), strict=True)
     )

@@ -48,7 +48,12 @@ def generation(runtime: Gated) -> Generation:
     manifest = Manifest("flights", "binary", "sklearn", "0" * 64, 1, signature, (0, 1), "train")
     version = Version("shadowed", 2, manifest, {}, datetime.now(UTC), "test")
     plan = Plan("flights", "shadow", (Arm("champion", "answers", 1.0),), ("shadowed",))
-    return Generation(1, plan, {"shadowed": Loaded(version, Binary(), runtime)})
+    answering = Version("answers", 1, manifest, {}, datetime.now(UTC), "test")
+    loaded = {
+        "answers": Loaded(answering, Binary(), Gated()),
+        "shadowed": Loaded(version, Binary(), runtime),
+    }
+    return Generation(1, plan, loaded)
 
 
 @pytest.fixture

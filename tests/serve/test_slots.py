@@ -95,13 +95,13 @@ def test_a_lease_ends_with_an_error_too() -> None:
 
 @pytest.mark.parametrize("text", ["1", "v1"])
 def test_a_loaded_version_is_found_by_its_number(text: str) -> None:
-    assert generation(1, loaded(1)[0]).numbered(text).version.number == 1
+    assert generation(1, loaded(1)[0]).named(text).version.number == 1
 
 
 @pytest.mark.parametrize("text", ["2", "", "v", "latest", "-1", "1.0", "9" * 5000, "\u0661"])
 def test_any_other_version_is_not_found(text: str) -> None:
     with pytest.raises(NotFound, match="v1"):
-        generation(1, loaded(1)[0]).numbered(text)
+        generation(1, loaded(1)[0]).named(text)
 
 
 def test_nobody_enters_what_is_gone() -> None:

@@ -12,10 +12,11 @@ import pytest
 from renewal.core.errors import Corrupt
 from renewal.core.spec import Field, Kind, Signature
 from renewal.core.version import Manifest, Version
-from renewal.data.frame import schema_of
+from renewal.data.frame import schema_of, signature_of
 from renewal.models.task import Binary
 from renewal.serve.slots import Loaded
-from renewal.serve.warm import blank_row, newest_row, warm_up
+from renewal.serve.features import Features
+from renewal.serve.warm import blank_row, newest_rows, warm_up
 
 
 class Says:
@@ -43,40 +44,44 @@ def loaded(row: Any, kind: Kind = "float") -> tuple[Loaded, Says]:
     return Loaded(Version("id", 1, manifest, {}, datetime.now(UTC), ""), Binary(), runtime), runtime
 
 
+def rows(columns: dict[str, list[Any]]) -> Features:
+    table = pa.table(columns)
+    return Features(signature_of(table), table=table)
+
+
 def test_a_sound_version_is_asked_by_the_sample() -> None:
     version, runtime = loaded([0.5, 0.5])
-    assert warm_up(version, pa.table({"x": [7.0]})) >= 0
+    assert warm_up(version, [rows({"x": [7.0]})]) >= 0
     assert [each.to_pylist() for each in runtime.asked] == [[{"x": 7.0}]] * 2
 
 
 @pytest.mark.parametrize("row", [None, [0.5], [0.5, np.nan], [np.inf, 0.0], [0.1, 0.2, 0.7]])
 def test_a_version_that_says_no_scores_is_refused(row: Any) -> None:
     with pytest.raises(Corrupt, match="v1 of model 'm'"):
-        warm_up(loaded(row)[0], None)
+        warm_up(loaded(row)[0], [])
 
 
 def test_made_up_text_decides_nothing_but_real_text_does() -> None:
     version, _ = loaded(None, "string")
-    assert warm_up(version, None) == 0.0
+    assert warm_up(version, []) == 0.0
     with pytest.raises(Corrupt):
-        warm_up(version, pa.table({"x": ["UA"]}))
+        warm_up(version, [rows({"x": ["UA"]})])
 
 
 def test_a_sample_of_an_earlier_signature_is_not_held_against_it() -> None:
     version, runtime = loaded([0.5, 0.5])
-    warm_up(version, pa.table({"other": ["UA"]}))
+    warm_up(version, [rows({"other": ["UA"]})])
     assert runtime.asked[0].to_pylist() == [{"x": 0.0}]
 
 
 def test_the_newest_row_of_the_feed_is_a_real_one(home: Any) -> None:
     home.declare()
-    assert newest_row(home.feed, "flights") is None
+    assert newest_rows(home.feed, "flights") == []
     at = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 3, 2)]
     home.feed("flights").append({"flight": ["a", "b", "c"], "at": at, "x": [1.0, 3.0, 2.0]})
-    row = newest_row(home.feed, "flights")
-    assert row is not None
-    assert row.to_pylist() == [{"x": 3.0}]
-    assert newest_row(home.feed, "nobody") is None
+    (row,) = newest_rows(home.feed, "flights")
+    assert row.table().to_pylist() == [{"x": 3.0}]
+    assert newest_rows(home.feed, "nobody") == []
 
 
 def test_a_blank_row_has_a_tensor_of_zeros_and_no_bytes() -> None:

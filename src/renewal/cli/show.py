@@ -15,6 +15,7 @@ from renewal.core.duration import format_duration
 from renewal.core.errors import (
     Conflict,
     Corrupt,
+    Failed,
     Invalid,
     Missing,
     NotFound,
@@ -31,6 +32,7 @@ EXIT_CODES: Mapping[type[RenewalError], int] = {
     Corrupt: 6,
     Unavailable: 7,
     Missing: 8,
+    Failed: 9,
 }
 """The exit code of each family of errors; 1 is an error that is ours to mend."""
 

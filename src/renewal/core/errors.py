@@ -8,6 +8,7 @@
     ├── Conflict      somebody was first            -> read again, decide again
     ├── Refused       a gate or a rollout said no   -> read the verdict it carries
     ├── Corrupt       bytes differ from their digest-> restore or roll back
+    ├── Failed        a version raised              -> see its log, roll back
     ├── Unavailable   not now                       -> try again after `retry_after_s`
     └── Missing       a package is not installed    -> install the extra
 
@@ -80,6 +81,10 @@ class Refused(RenewalError):
 
 class Corrupt(RenewalError):
     """Stored bytes differ from their digest: restore them or roll back."""
+
+
+class Failed(RenewalError):
+    """A version raised on rows that its signature allows: see its log, roll it back."""
 
 
 class Unavailable(RenewalError):

@@ -1,11 +1,7 @@
-"""The application: a bare ASGI callable that knows the paths of the protocol.
+"""The application: a bare ASGI callable that knows the fronts and pages of the server.
 
-::
-
-    GET  /v2 · /v2/health/live · /v2/health/ready · /v2/models
-    GET  /v2/models/{m}[/versions/{v}][/ready]
-    POST /v2/models/{m}[/versions/{v}]/infer
-    POST /v2/models/{m}/feedback · /feedback
+Prediction requests are mostly answered before they come here (`renewal.serve.lane`); what
+does come is large, slow, or wrong.
 """
 
 from __future__ import annotations
@@ -13,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
-from time import perf_counter
+from urllib.parse import parse_qsl
 
 import pyarrow as pa
 
 from renewal.core.clock import to_us
 from renewal.core.errors import Invalid, NotFound, RenewalError
-from renewal.core.spec import ModelSpec
-from renewal.serve.answer import Answer, answer_request
 from renewal.serve.feedback import (
     LabelEntry,
     check_kind,
@@ -30,11 +23,10 @@ from renewal.serve.feedback import (
     request_ids,
     take_labels,
 )
-from renewal.serve.health import health_reply
+from renewal.serve.front import Front, Request, Target
 from renewal.serve.http import (
     FAILED,
     MISSING,
-    OK,
     TOO_LARGE,
     WRONG_METHOD,
     GoneError,
@@ -49,21 +41,12 @@ from renewal.serve.http import (
     reply_to,
     send_reply,
 )
-from renewal.serve.shadow import ShadowJob
-from renewal.serve.slots import Generation, Slot
+from renewal.serve.outcome import Outcome
+from renewal.serve.query import Query
+from renewal.serve.routes import PAGES, front_of
 from renewal.serve.works import Works
 
 _LOG = logging.getLogger("renewal.serve")
-_VERSION, _PREDICTION_ID = b"x-renewal-version", b"x-renewal-prediction-id"
-
-
-@dataclass(frozen=True, slots=True)
-class _Computed:
-    """What the pool hands back: an answer, and a lease for the shadow where it has work."""
-
-    spec: ModelSpec
-    answer: Answer
-    shadow_of: Generation | None
 
 
 class App:
@@ -83,32 +66,29 @@ class App:
         works = self._works
         works.counters.open()
         try:
-            parts = tuple(scope["path"].strip("/").split("/"))
-            match parts:
-                case ("v2", "models", model, "infer"):
-                    await self._infer(scope, receive, send, model, None)
-                case ("v2", "models", model, "versions", version, "infer"):
-                    await self._infer(scope, receive, send, model, version)
-                case _:
-                    reply = await self._guarded(self._reply(parts, scope, receive), scope)
-                    await self._send(send, reply)
+            request = _request_of(scope)
+            found = front_of(request.path)
+            if found is None:
+                reply = await self._guarded(self._page(request, scope, receive), scope)
+            else:
+                reply = await self._predicted(request, scope, receive, *found)
+            works.counters.answered(reply.status)
+            await send_reply(send, reply, is_last=works.is_draining)
         except GoneError:
             works.counters.gone()
         finally:
             works.counters.close()
 
-    async def _send(self, send: Send, reply: Reply) -> None:
-        self._works.counters.answered(reply.status)
-        await send_reply(send, reply, is_last=self._works.is_draining)
-
-    async def _guarded(self, work: Awaitable[Reply], scope: Scope) -> Reply:
+    async def _guarded(
+        self, work: Awaitable[Reply], scope: Scope, front: Front | None = None
+    ) -> Reply:
         """Turn errors into replies: the request border."""
         try:
             return await work
         except GoneError:
             raise
         except RenewalError as error:
-            return reply_to(error)
+            return reply_to(error) if front is None else front.refuse(error)
         except TooLargeError:
             limit = self._works.options.max_body_bytes
             return error_reply(
@@ -118,91 +98,53 @@ class App:
             _LOG.exception("request failed path=%s", scope["path"])
             return error_reply(FAILED, f"internal error: {type(error).__name__}")
 
-    async def _reply(self, parts: tuple[str, ...], scope: Scope, receive: Receive) -> Reply:
-        """Answer everything but infer."""
-        posts = parts == ("feedback",) or (
-            parts[:2] == ("v2", "models") and parts[3:] == ("feedback",)
-        )
-        reply: Reply | None
-        if posts:
-            if scope["method"] != "POST":
-                return _wrong_method("POST")
-            return await self._feedback(scope, receive, parts[2] if len(parts) > 1 else None)
-        reply = health_reply(self._works, parts) if parts[:1] == ("v2",) else None
-        if reply is None:
-            return error_reply(MISSING, f"no such path: {scope['path']}")
-        return reply if scope["method"] in {"GET", "HEAD"} else _wrong_method("GET")
+    async def _page(self, request: Request, scope: Scope, receive: Receive) -> Reply:
+        """Answer everything that is no prediction."""
+        path = request.path
+        if path == ("feedback",) or (path[:2] == ("v2", "models") and path[3:] == ("feedback",)):
+            if request.method != "POST":
+                return wrong_method("POST")
+            return await self._feedback(scope, receive, path[2] if len(path) > 1 else None)
+        if request.method not in {"GET", "HEAD"}:
+            request.body = await read_body(scope, receive, self._works.options.max_body_bytes)
+        for page in PAGES:
+            came = page(self._works, request)
+            if came is not None:
+                return came if isinstance(came, Reply) else await came
+        return error_reply(MISSING, f"no such path: {scope['path']}")
 
-    async def _infer(
-        self, scope: Scope, receive: Receive, send: Send, model: str, version: str | None
-    ) -> None:
-        if scope["method"] != "POST":
-            await self._send(send, _wrong_method("POST"))
-            return
-        computed: list[_Computed] = []
-        reply = await self._guarded(self._answered(scope, receive, model, version, computed), scope)
-        try:
-            await self._send(send, reply)
-        finally:
-            for each in computed:
-                if each.shadow_of is not None:
-                    job = ShadowJob(each.spec, each.shadow_of, each.answer.served)
-                    self._works.shadow.offer(job)
+    async def _predicted(
+        self, request: Request, scope: Scope, receive: Receive, front: Front, target: Target
+    ) -> Reply:
+        if request.method != "POST":
+            return wrong_method("POST")
+        return await self._guarded(
+            self._answered(request, scope, receive, front, target), scope, front
+        )
 
     async def _answered(
-        self,
-        scope: Scope,
-        receive: Receive,
-        model: str,
-        version: str | None,
-        computed: list[_Computed],
+        self, request: Request, scope: Scope, receive: Receive, front: Front, target: Target
     ) -> Reply:
         works = self._works
-        slot = self._works.slot(model)
-        body = await read_body(scope, receive, works.options.max_body_bytes)
-        found = await asyncio.get_running_loop().run_in_executor(
-            works.pool, self._compute, slot, body, version, perf_counter()
-        )
-        computed.append(found)
-        answer = found.answer
-        works.counters.scored(model, answer.served)
-        if works.options.durability == "fsync":
-            await self._log_durably(slot.spec, answer)
-        else:
-            works.log.add(slot.spec, answer.served)
-        if answer.status != OK:
-            return Reply(answer.status, answer.body)
-        prediction_id = answer.served.prediction_id.encode()
-        headers = {_VERSION: answer.version.encode(), _PREDICTION_ID: prediction_id}
-        return Reply(OK, answer.body, headers)
+        if target.model is not None:
+            works.slot(target.model)  # before the body of an unknown model is read
+        request.body = await read_body(scope, receive, works.options.max_body_bytes)
+        query = front.read(request, target, works)
+        outcome = await self._unless_gone(query, receive)
+        return front.write(outcome, request, query)
 
-    def _compute(self, slot: Slot, body: bytes, version: str | None, started_s: float) -> _Computed:
-        """Answer under a lease; runs in the pool, and ends its lease even when nobody waits."""
-        with slot.lease() as generation:
-            answer = answer_request(
-                slot.spec,
-                generation,
-                body,
-                pinned=version,
-                now_us=to_us(self._works.clock.now()),
-                started_s=started_s,
-            )
-            if slot.sample is None:
-                slot.sample = answer.served.features.take([0])
-            has_shadow = bool(generation.plan.shadow) and answer.status == OK
-            held = generation if has_shadow and generation.enter() else None
-            return _Computed(slot.spec, answer, held)
-
-    async def _log_durably(self, spec: ModelSpec, answer: Answer) -> None:
-        """Wait until the log entry is on disk; an answer that is not must not leave."""
-        loop = asyncio.get_running_loop()
-        written: asyncio.Future[None] = loop.create_future()
-
-        def done(error: BaseException | None) -> None:
-            loop.call_soon_threadsafe(_resolve, written, error)
-
-        self._works.log.add(spec, answer.served, done)
-        await written
+    async def _unless_gone(self, query: Query, receive: Receive) -> Outcome:
+        """Wait for an outcome; a client that leaves meanwhile leaves the batch, too."""
+        answer = asyncio.ensure_future(self._works.inference.answer(query))
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            raise GoneError
+        finally:
+            for each in (answer, gone):
+                each.cancel()
 
     async def _feedback(self, scope: Scope, receive: Receive, model: str | None) -> Reply:
         works = self._works
@@ -258,14 +200,13 @@ class App:
         return take_labels(self._works.feeds(model), tables)
 
 
-def _resolve(written: asyncio.Future[None], error: BaseException | None) -> None:
-    if written.done():
-        return  # the client left meanwhile
-    if error is None:
-        written.set_result(None)
-    else:
-        written.set_exception(error)
-
-
-def _wrong_method(allowed: str) -> Reply:
+def wrong_method(allowed: str) -> Reply:
+    """Return the reply to a method that a path does not know."""
     return error_reply(WRONG_METHOD, f"use {allowed} on this path", allow=allowed)
+
+
+def _request_of(scope: Scope) -> Request:
+    path = tuple(part for part in scope["path"].split("/") if part)
+    text = scope.get("query_string", b"")
+    query = dict(parse_qsl(text.decode("latin-1"))) if text else {}
+    return Request(scope["method"], path, scope["headers"], query=query)

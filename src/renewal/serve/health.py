@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from renewal.core.errors import Unavailable
-from renewal.serve.http import NOT_READY, OK, Reply, json_reply
+from renewal.serve.front import Request
+from renewal.serve.http import NOT_READY, OK, WRONG_METHOD, Reply, error_reply, json_reply
 from renewal.serve.oip import input_metadata, output_metadata
 from renewal.serve.slots import Generation, Loaded
 from renewal.serve.works import Works
@@ -16,21 +17,28 @@ from renewal.serve.works import Works
 EXTENSIONS = ("renewal_feedback",)
 
 
-def health_reply(works: Works, parts: tuple[str, ...]) -> Reply | None:
+def health_page(works: Works, request: Request) -> Reply | None:
     """Answer a GET of health or metadata; None where there is no such path.
 
     Parameters
     ----------
     works : Works
         Its slots say what is loaded.
-    parts : tuple of str
-        The path, split at its slashes.
+    request : Request
+        What is asked.
 
     Raises
     ------
     NotFound, Unavailable
         When the path names a model or version that is not there, or not yet.
     """
+    reply = _health_reply(works, request.path)
+    if reply is not None and request.method not in {"GET", "HEAD"}:
+        return error_reply(WRONG_METHOD, "use GET on this path", allow="GET")
+    return reply
+
+
+def _health_reply(works: Works, parts: tuple[str, ...]) -> Reply | None:
     match parts:
         case ("v2",):
             number = package_version("renewal")
@@ -77,7 +85,7 @@ def _model_ready(works: Works, model: str, version: str | None) -> Reply:
     try:
         with slot.lease() as generation:
             if version is not None:
-                generation.numbered(version)
+                generation.named(version)
         body["ready"] = not works.is_draining
     except Unavailable:
         body["ready"] = False
@@ -88,7 +96,7 @@ def _model_ready(works: Works, model: str, version: str | None) -> Reply:
 
 def _metadata(works: Works, model: str, version: str | None) -> Reply:
     with works.slot(model).lease() as generation:
-        loaded = generation.first if version is None else generation.numbered(version)
+        loaded = generation.first if version is None else generation.named(version)
         return json_reply(model_metadata(model, generation, loaded))
 
 

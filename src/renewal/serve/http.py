@@ -22,8 +22,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-OK, BAD, MISSING, WRONG_METHOD, TOO_LARGE = 200, 400, 404, 405, 413
-FAILED, UNSUPPORTED, NOT_READY = 500, 501, 503
+OK, BAD, NO_TOKEN, MISSING, WRONG_METHOD, TOO_LARGE, FULL = 200, 400, 401, 404, 405, 413, 429
+WRONG_ENCODING, FAILED, UNSUPPORTED, NOT_READY, LATE = 415, 500, 501, 503, 504
 
 _STATUS: dict[type[RenewalError], int] = {
     Invalid: BAD,
@@ -33,6 +33,14 @@ _STATUS: dict[type[RenewalError], int] = {
     Corrupt: FAILED,
     Unavailable: NOT_READY,
     Missing: UNSUPPORTED,
+}
+# What `fields["reason"]` of an error says more exactly.
+_REASONS: dict[str, int] = {
+    "full": FULL,
+    "late": LATE,
+    "token": NO_TOKEN,
+    "encoding": WRONG_ENCODING,
+    "large": TOO_LARGE,
 }
 
 
@@ -53,14 +61,17 @@ class Reply:
     status : int
         HTTP.
     body : bytes
-        JSON.
+        What `content_type` says.
     headers : mapping of bytes to bytes
         Beside its type and length.
+    content_type : bytes, default ``application/json``
+        Of the body.
     """
 
     status: int
     body: bytes
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    content_type: bytes = b"application/json"
 
 
 def json_reply(value: Any, status: int = OK) -> Reply:
@@ -82,11 +93,33 @@ def reply_to(error: RenewalError) -> Reply:
     >>> reply_to(NotFound("the server", needs="a model", came="'x'", todo="Check it.")).status
     404
     """
-    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), FAILED)
+    headers: dict[str, str] = {}
     retry_after_s = error.fields.get("retry_after_s")
-    if retry_after_s is None:
-        return error_reply(status, str(error))
-    return error_reply(status, str(error), retry_after=str(max(1, round(retry_after_s))))
+    if retry_after_s is not None:
+        headers["retry_after"] = str(max(1, round(retry_after_s)))
+    status = status_of(error)
+    if status == NO_TOKEN:
+        headers["www_authenticate"] = "Bearer"
+    return error_reply(status, str(error), **headers)
+
+
+def status_of(error: RenewalError) -> int:
+    """Return the HTTP status of an error.
+
+    Of an `Unavailable`, ``fields["reason"]`` may say ``full`` (429, a queue) or ``late`` (504, a
+    deadline); of a `Refused`, ``token`` (401, none or an unknown one); of an `Invalid`,
+    ``encoding`` (415) or ``large`` (413, once inflated).
+
+    Examples
+    --------
+    >>> said = {"needs": "room", "came": "a full queue", "todo": "Wait.", "reason": "full"}
+    >>> status_of(Unavailable("the server", **said))
+    429
+    """
+    reason = _REASONS.get(str(error.fields.get("reason")))
+    if reason is not None:
+        return reason
+    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), FAILED)
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
@@ -119,7 +152,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 async def send_reply(send: Send, reply: Reply, *, is_last: bool) -> None:
     """Send a reply; `is_last` tells the client to open a new connection for its next."""
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", reply.content_type),
         (b"content-length", str(len(reply.body)).encode()),
         *reply.headers.items(),
     ]

@@ -15,9 +15,9 @@ from renewal.models.contract import Runtime
 from renewal.models.load import load_runtime
 from renewal.models.onnx_convert import compile_key
 from renewal.registry.registry import Registry
-from renewal.serve.options import Compiled
+from renewal.serve.options import ServeOptions
 from renewal.serve.slots import Loaded, Slot
-from renewal.serve.warm import newest_row, warm_up
+from renewal.serve.warm import newest_rows, warm_up
 from renewal.store.contract import Store
 from renewal.update.lineage import COMPRESS, source_version
 
@@ -37,11 +37,8 @@ class Loader:
         Where the bytes of versions are read.
     feeds : callable
         From a model's name to its feed; asked for a row to warm up by.
-    trust : tuple of str
-        Own classes that a stored model may load.
-    compiled : {"when_equal", "never"}, default "when_equal"
-        Whether a version is loaded in its compiled form where the registry records that it
-        is equal and faster here.
+    options : ServeOptions
+        Whom to trust, and in which form, where and how versions run.
     """
 
     def __init__(
@@ -49,15 +46,13 @@ class Loader:
         registry: Registry,
         store: Store,
         feeds: Callable[[str], Feed],
-        trust: tuple[str, ...],
-        *,
-        compiled: Compiled = "when_equal",
+        options: ServeOptions,
     ) -> None:
         self._registry = registry
         self._store = store
         self._feeds = feeds
-        self._trust = trust
-        self._compiled = compiled
+        self._options = options
+        self._trust = options.trust
         # Graphs that did not load: their versions are native as long as this server lives.
         self._broken: set[str] = set()
         self._looked_s: dict[str, float] = {}
@@ -107,7 +102,11 @@ class Loader:
 
     def _equal_form(self, version: Version) -> CompiledForm | None:
         """Return the record by which a version is served compiled; None: it is not."""
-        key = compile_key(version.manifest.adapter) if self._compiled == "when_equal" else None
+        key = (
+            compile_key(version.manifest.adapter)
+            if self._options.compiled == "when_equal"
+            else None
+        )
         if key is None:
             return None
         found = read_form(self._registry.db, version.id, key)
@@ -125,11 +124,20 @@ class Loader:
 
     def _warmed(self, slot: Slot, version: Version, runtime: Runtime, form: str) -> Loaded:
         task = load_plugin("tasks", version.manifest.task)()
-        loaded = Loaded(version, task, runtime, form=form, interface=self._interface(version))
+        loaded = Loaded(
+            version,
+            task,
+            runtime,
+            form=form,
+            interface=self._interface(version),
+            max_batch_rows=self._options.max_batch_rows,
+            max_queue_rows=self._options.max_queue_rows,
+        )
         try:
-            if slot.sample is None:
-                slot.sample = newest_row(self._feeds, slot.spec.name)
-            warm_up(loaded, slot.sample)
+            if not slot.samples:
+                slot.samples.extend(newest_rows(self._feeds, slot.spec.name))
+            samples = list(slot.samples)
+            warm_up(loaded, samples, batching=self._options.batching == "when_equal")
         except BaseException:
             loaded.release()
             raise

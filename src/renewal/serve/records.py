@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +13,13 @@ import pyarrow as pa
 from renewal.core.errors import RenewalError
 from renewal.core.spec import ModelSpec
 from renewal.data.columns import PREDICTIONS_SCHEMA, SYSTEM_SCHEMA, hash_keys, instants
+from renewal.data.rowkey import row_keys
 from renewal.data.stamp import stamp
-from renewal.serve.served import Part, Served
+from renewal.serve.features import Features, joined
+from renewal.serve.routing import RowFacts
+
+if TYPE_CHECKING:
+    from renewal.serve.served import Part, Served
 
 _LOG = logging.getLogger("renewal.serve")
 
@@ -42,7 +46,9 @@ def tables_of(spec: ModelSpec, entries: Sequence[Served]) -> tuple[pa.Table, pa.
     that it never stops those after it.
     """
     try:
-        return rows_table(spec, entries), predictions_table(entries), 0
+        facts = facts_of(spec, entries)
+        rows = rows_table(spec, entries, facts)
+        return rows, predictions_table(entries, facts), 0
     except (ValueError, TypeError, pa.ArrowException, RenewalError):
         if len(entries) == 1:
             _LOG.exception("an entry of the prediction log cannot be written model=%s", spec.name)
@@ -72,71 +78,125 @@ def in_portions(entries: Sequence[Served], n_rows: int) -> Iterator[Sequence[Ser
         yield entries[start:]
 
 
-def rows_table(spec: ModelSpec, entries: Iterable[Served]) -> pa.Table:
-    """Return the answered rows with the feed's system columns."""
-    by_schema: dict[str, list[Served]] = defaultdict(list)
+def facts_of(spec: ModelSpec, entries: Sequence[Served]) -> list[RowFacts]:
+    """Return keys and times of every entry, those that the request left to us, too.
+
+    Where no column is the key, equal rows are one row: their keys are hashes, taken of the
+    rows of all entries at once.
+    """
+    plain = [entry for entry in entries if entry.facts is None]
+    keys = iter(() if spec.key is not None else _hashes(plain))
+    found: list[RowFacts] = []
     for entry in entries:
+        if entry.facts is not None:
+            found.append(entry.facts)
+            continue
+        n_rows = entry.features.n_rows
+        if spec.key is None:
+            own = [next(keys) for _ in range(n_rows)]
+        else:
+            own = [f"{entry.prediction_id}-{row}" for row in range(n_rows)]
+        found.append(RowFacts(own, own, own, [entry.predicted_us] * n_rows))
+    return found
+
+
+def rows_table(spec: ModelSpec, entries: Sequence[Served], facts: Sequence[RowFacts]) -> pa.Table:
+    """Return the answered rows with the feed's system columns."""
+    groups: dict[int, list[int]] = {}
+    for at, entry in enumerate(entries):
         if not entry.is_shadow and not entry.has_failed:
-            by_schema[entry.features.schema.to_string()].append(entry)
-    tables = [_stamped(spec, alike) for alike in by_schema.values()]
+            groups.setdefault(id(entry.features.signature), []).append(at)
+    tables = [
+        _stamped(spec, [entries[at] for at in alike], [facts[at] for at in alike])
+        for alike in groups.values()
+    ]
     if not tables:
         return SYSTEM_SCHEMA.empty_table()
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def predictions_table(entries: Iterable[Served]) -> pa.Table:
+def predictions_table(entries: Sequence[Served], facts: Sequence[RowFacts]) -> pa.Table:
     """Return one row for each row and version that was scored, or failed to be."""
-    parts = [(entry, part) for entry in entries for part in entry.parts]
-    keys = _spread(parts, lambda entry, part: [entry.facts.key[row] for row in part.rows])
+    parts: list[tuple[Served, RowFacts, Part]] = [
+        (entry, own, part)
+        for entry, own in zip(entries, facts, strict=True)
+        for part in entry.parts
+    ]
+    sizes = [len(part.rows) for _, _, part in parts]
+    lists = [part.rows.tolist() for _, _, part in parts]
+
+    def spread(values: list[Any]) -> list[Any]:
+        """Repeat the value of each part for each of its rows."""
+        if len(sizes) == sum(sizes):
+            return values
+        return list(
+            chain.from_iterable([value] * n for value, n in zip(values, sizes, strict=True))
+        )
+
+    keys = [own.key[row] for (_, own, _), rows in zip(parts, lists, strict=True) for row in rows]
     columns = {
-        "prediction_id": _spread(
-            parts, lambda entry, part: [f"{entry.prediction_id}-{row}" for row in part.rows]
-        ),
+        "prediction_id": [
+            f"{entry.prediction_id}-{row}"
+            for (entry, _, _), rows in zip(parts, lists, strict=True)
+            for row in rows
+        ],
         "key": keys,
         "key_hash": hash_keys(keys).view(np.int64),
-        "version_id": _repeat(parts, lambda _, part: part.loaded.version.id),
-        "arm": _repeat(parts, lambda _, part: part.arm),
-        "propensity": _repeat(parts, lambda _, part: part.propensity),
-        "shadow": _repeat(parts, lambda entry, _: entry.is_shadow),
-        "scores": _spread(parts, lambda _, part: _score_lists(part)),
-        "predicted_at": _instants(_repeat(parts, lambda entry, _: entry.predicted_us)),
+        "version_id": spread([part.loaded.version.id for _, _, part in parts]),
+        "arm": spread([part.arm for _, _, part in parts]),
+        "propensity": spread([part.propensity for _, _, part in parts]),
+        "shadow": spread([entry.is_shadow for entry, _, _ in parts]),
+        "scores": list(chain.from_iterable(_score_lists(part) for _, _, part in parts)),
+        "predicted_at": _instants(spread([entry.predicted_us for entry, _, _ in parts])),
         "event_at": _instants(
-            _spread(parts, lambda entry, part: [entry.facts.event_us[row] for row in part.rows])
+            [
+                own.event_us[row]
+                for (_, own, _), rows in zip(parts, lists, strict=True)
+                for row in rows
+            ]
         ),
-        "latency_ms": _repeat(parts, lambda entry, _: entry.latency_ms),
-        "failed": _repeat(parts, lambda _, part: part.scores is None),
+        "latency_ms": spread([entry.latency_ms for entry, _, _ in parts]),
+        "failed": spread([part.scores is None for _, _, part in parts]),
     }
     return pa.table(columns, schema=PREDICTIONS_SCHEMA)
 
 
-def _stamped(spec: ModelSpec, entries: list[Served]) -> pa.Table:
+def _hashes(entries: Sequence[Served]) -> Iterator[str]:
+    """Yield the keys of all rows, hashed in one go for entries of one signature in a row."""
+    start = 0
+    for at in range(1, len(entries) + 1):
+        if at < len(entries) and (
+            entries[at].features.signature is entries[start].features.signature
+        ):
+            continue
+        yield from row_keys(joined([entry.features for entry in entries[start:at]]).table())
+        start = at
+
+
+def _stamped(spec: ModelSpec, entries: Sequence[Served], facts: Sequence[RowFacts]) -> pa.Table:
     """Stamp the rows of entries with equal columns in one go."""
-    features = pa.concat_tables([entry.features for entry in entries]).combine_chunks()
-    keys = list(chain.from_iterable(entry.facts.key for entry in entries))
-    groups = list(chain.from_iterable(entry.facts.group for entry in entries))
-    n_rows = [entry.features.num_rows for entry in entries]
-    blocks = [entry.facts.block for entry in entries]
-    has_blocks = isinstance(spec.block, str) and None not in blocks
+    features: Features = joined([entry.features for entry in entries])
+    keys = list(chain.from_iterable(own.key for own in facts))
+    groups = list(chain.from_iterable(own.group for own in facts))
+    sizes = [entry.features.n_rows for entry in entries]
+    has_blocks = isinstance(spec.block, str) and all(own.block is not None for own in facts)
     return stamp(
-        features,
+        features.table().combine_chunks(),
         spec,
-        arrived_us=np.repeat([entry.predicted_us for entry in entries], n_rows),
+        arrived_us=np.repeat([entry.predicted_us for entry in entries], sizes),
         key=keys,
         # The key's hash is not taken twice where it is the group, too.
         group=None if groups == keys else groups,
-        sticky=list(chain.from_iterable(entry.facts.sticky for entry in entries)),
-        block=list(chain.from_iterable(each for each in blocks if each)) if has_blocks else None,
-        event_us=list(chain.from_iterable(entry.facts.event_us for entry in entries)),
+        sticky=list(
+            chain.from_iterable(
+                own.sticky if entry.sticky is None else [entry.sticky] * entry.features.n_rows
+                for entry, own in zip(entries, facts, strict=True)
+            )
+        ),
+        block=list(chain.from_iterable(own.block or () for own in facts)) if has_blocks else None,
+        event_us=list(chain.from_iterable(own.event_us for own in facts)),
         who="the prediction log",
     )
-
-
-def _spread(parts: list[tuple[Served, Part]], values: Any) -> list[Any]:
-    return list(chain.from_iterable(values(entry, part) for entry, part in parts))
-
-
-def _repeat(parts: list[tuple[Served, Part]], value: Any) -> list[Any]:
-    return _spread(parts, lambda entry, part: [value(entry, part)] * len(part.rows))
 
 
 def _score_lists(part: Part) -> list[Any]:

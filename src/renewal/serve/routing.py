@@ -16,6 +16,9 @@ from renewal.core.plan import Arm, Plan
 from renewal.serve.oip_input import WHO
 
 T = TypeVar("T")
+FACTS = frozenset({"key", "group", "sticky", "block", "event_time"})
+"""The parameters of a request that say something of its rows."""
+
 _LIST = msgspec.json.Decoder(list[Any])
 # What datetime can hold: the years 1 to 9999.
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
+from renewal.serve.features import Features
 from renewal.serve.routing import RowFacts
-from renewal.serve.slots import Loaded
+
+if TYPE_CHECKING:
+    from renewal.serve.slots import Loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,10 @@ class Served:
     ----------
     prediction_id : str
         Of the request; row i has ``{prediction_id}-{i}``.
-    features : pyarrow.Table
+    features : Features
         Its rows, in the columns and types of the signature.
-    facts : RowFacts
-        Keys and times of the rows.
+    facts : RowFacts or None
+        Keys and times of the rows; None: the request brought none, and each is its default.
     parts : tuple of Part
         Disjoint; together all rows, unless the request failed.
     predicted_us : int, microseconds since 1970
@@ -57,15 +59,18 @@ class Served:
         From the last byte of the request to the first of the answer.
     is_shadow : bool, default False
         Whether nobody saw these scores.
+    sticky : str or None, default None
+        The key by which the whole request was routed, from its sticky header.
     """
 
     prediction_id: str
-    features: pa.Table
-    facts: RowFacts
+    features: Features
+    facts: RowFacts | None
     parts: tuple[Part, ...]
     predicted_us: int
     latency_ms: float
     is_shadow: bool = False
+    sticky: str | None = None
 
     @property
     def n_rows(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -72,7 +73,7 @@ class Server:
     ) -> None:
         options = options or ServeOptions()
         log = PredictionLog(log_folder, flush_s=options.flush_s, max_rows=options.max_log_rows)
-        loader = Loader(registry, store, feeds, options.trust, compiled=options.compiled)
+        loader = Loader(registry, store, feeds, options)
         follower = Follower(registry, loader, options.poll_s)
         self.options = options
         self._works = Works(
@@ -260,10 +261,16 @@ class Server:
 
     def _run_loop(self) -> None:
         try:
-            self._uvicorn.run(sockets=[self._socket] if self._socket is not None else None)
+            new_loop = self._uvicorn.config.get_loop_factory()
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                runner.run(self._serve())
         except BaseException as error:  # noqa: BLE001  # the worker border: whoever waits for it is told
             self._loop_error = error
             _LOG.exception("the event loop ended")
+
+    async def _serve(self) -> None:
+        self._works.loop = asyncio.get_running_loop()
+        await self._uvicorn.serve(sockets=[self._socket] if self._socket is not None else None)
 
     def _await_loop(self) -> None:
         until_s = monotonic() + _START_S

@@ -12,16 +12,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from renewal.core.spec import ModelSpec
-from renewal.data.frame import conform_part
-from renewal.serve.answer import scores_of
 from renewal.serve.served import Part, Served
-from renewal.serve.slots import Generation
+
+if TYPE_CHECKING:
+    from renewal.serve.slots import Generation
 
 SHADOW = "shadow"
 _LOG = logging.getLogger("renewal.serve")
@@ -159,12 +158,8 @@ class Shadow:
         started_s = perf_counter()
         scores: np.ndarray[Any, Any] | None
         try:
-            features = conform_part(
-                served.features.take(pa.array(rows)),
-                loaded.version.manifest.signature,
-                who=SHADOW,
-            )
-            scores = scores_of(loaded, features)
+            features = served.features.take(rows).as_read_by(loaded.version.manifest.signature)
+            scores = loaded.predict(features)
             self.n_rows_scored += len(rows)
         except Exception as error:  # noqa: BLE001  # the plug-in border: a version may raise anything
             scores = None

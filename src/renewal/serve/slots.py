@@ -9,19 +9,25 @@ has ended. Readers take no lock that a swap holds while it works.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
-from renewal.core.errors import NotFound, Unavailable
-from renewal.core.plan import Plan
+from renewal.core.errors import NotFound, RenewalError, Unavailable
+from renewal.core.plan import Arm, Plan
 from renewal.core.spec import ModelSpec, Signature
 from renewal.core.version import Version
 from renewal.models.contract import Runtime
-from renewal.models.task import Task
+from renewal.models.task import Scores, Task
+from renewal.serve.batcher import Batcher
+from renewal.serve.features import Features
+
+_SAMPLES = 64
+_FIRST = np.arange(1)
 
 
 class Counted:
@@ -88,9 +94,27 @@ class Loaded:
         The columns that requests bring. None: those of the version. A compressed version may
         read fewer of them than what it was made of: clients go on sending all, and all go into
         the feed, for the next update may need them.
+    max_batch_rows, max_queue_rows : int
+        As `renewal.serve.batcher.Batcher` takes them.
+
+    Attributes
+    ----------
+    batcher : Batcher
+        The queue of requests in front of it.
     """
 
-    __slots__ = ("_holders", "form", "interface", "runtime", "task", "version")
+    __slots__ = (
+        "_holders",
+        "_n_scores",
+        "_takes_matrix",
+        "batcher",
+        "form",
+        "interface",
+        "number",
+        "runtime",
+        "task",
+        "version",
+    )
 
     def __init__(
         self,
@@ -100,13 +124,48 @@ class Loaded:
         *,
         form: str = "native",
         interface: Signature | None = None,
+        max_batch_rows: int = 1024,
+        max_queue_rows: int = 10_000,
     ) -> None:
         self.version = version
+        self.number = str(version.number)
         self.task = task
         self.runtime = runtime
         self.form = form
         self.interface = interface or version.manifest.signature
+        self._n_scores = len(version.manifest.classes) or 1
+        self._takes_matrix: bool = getattr(runtime, "takes_matrix", False)
         self._holders = Counted(runtime.close)
+        self.batcher = Batcher(
+            f"version {version.name} of model {version.manifest.model!r}",
+            self.predict,
+            max_batch_rows=max_batch_rows,
+            max_queue_rows=max_queue_rows,
+            # ONNX Runtime lets go of the interpreter while it computes.
+            is_local=form == "compiled" or version.manifest.adapter == "onnx",
+        )
+
+    def predict(self, features: Features) -> Scores:
+        """Return scores for rows in the version's columns, and check that they are some.
+
+        Raises
+        ------
+        ValueError
+            When the shape is not (rows, scores), or a score is no finite number.
+        """
+        matrix = features.matrix if self._takes_matrix else None
+        runtime: Any = self.runtime
+        found = (
+            runtime.predict(features.table()) if matrix is None else runtime.predict_matrix(matrix)
+        )
+        scores = np.asarray(found, dtype=np.float64)
+        if scores.shape != (features.n_rows, self._n_scores):
+            message = f"scores of shape {scores.shape}, not {(features.n_rows, self._n_scores)}"
+            raise ValueError(message)
+        # The sum of finite numbers is finite, unless they are near the largest: then look at each.
+        if not np.isfinite(scores.sum()) and not np.isfinite(scores).all():
+            raise ValueError("a score that is no finite number")
+        return scores
 
     def share(self) -> bool:
         """Take a further hold on it; False when it is closed already."""
@@ -127,32 +186,53 @@ class Generation:
     plan : Plan
         How traffic is routed.
     loaded : mapping of str to Loaded
-        By version id, one for each of ``plan.versions``; the generation owns one hold on
-        each and releases it when its last lease has ended.
+        By version id, one for each of ``plan.versions`` and of `aliases`; the generation owns
+        one hold on each and releases it when its last lease has ended.
+    aliases : mapping of str to str, default empty
+        From an alias to the id of the version that it points at.
 
     Attributes
     ----------
     needed : frozenset of str
         Columns that one of its versions reads; a request may leave out the others.
+    first : Loaded
+        The version that answers most: its signature describes the model.
+    only : (Arm, Loaded) or None
+        What answers every request, where one arm has all the weight.
     """
 
-    __slots__ = ("_holders", "by_number", "loaded", "needed", "plan", "seq")
+    __slots__ = (
+        "_holders",
+        "aliases",
+        "by_number",
+        "first",
+        "loaded",
+        "needed",
+        "only",
+        "plan",
+        "seq",
+    )
 
-    def __init__(self, seq: int, plan: Plan, loaded: Mapping[str, Loaded]) -> None:
+    def __init__(
+        self,
+        seq: int,
+        plan: Plan,
+        loaded: Mapping[str, Loaded],
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
         self.seq = seq
         self.plan = plan
         self.loaded = dict(loaded)
+        self.aliases = dict(aliases or {})
         self.by_number = {each.version.number: each for each in loaded.values()}
+        most = max(plan.arms, key=lambda arm: arm.weight)
+        self.first = self.loaded[most.version_id]
+        live = [arm for arm in plan.arms if arm.weight > 0]
+        self.only: tuple[Arm, Loaded] | None = (most, self.first) if len(live) == 1 else None
         self.needed = frozenset(
             name for each in loaded.values() for name in each.version.manifest.signature.names
         )
         self._holders = Counted(self._release_all)
-
-    @property
-    def first(self) -> Loaded:
-        """The version that answers most: its signature describes the model."""
-        arm = max(self.plan.arms, key=lambda arm: arm.weight)
-        return self.loaded[arm.version_id]
 
     def enter(self) -> bool:
         """Take a lease; False when the generation is gone already."""
@@ -162,8 +242,8 @@ class Generation:
         """End a lease."""
         self._holders.leave()
 
-    def numbered(self, text: str) -> Loaded:
-        """Return the loaded version that a URL names, as ``3`` or ``v3``.
+    def named(self, text: str) -> Loaded:
+        """Return the loaded version that a URL names, as ``3``, ``v3`` or by an alias.
 
         Raises
         ------
@@ -172,9 +252,14 @@ class Generation:
         """
         digits = text.removeprefix("v")
         # isascii: int() reads digits of every alphabet, a URL names versions in ours.
-        found = self.by_number.get(int(digits)) if _is_number(digits) else None
+        if _is_number(digits):
+            found = self.by_number.get(int(digits))
+        else:
+            found = self.loaded.get(self.aliases.get(text, ""))
         if found is None:
-            names = ", ".join(f"v{number}" for number in sorted(self.by_number))
+            names = ", ".join(
+                [*(f"v{number}" for number in sorted(self.by_number)), *sorted(self.aliases)]
+            )
             raise NotFound(
                 f"model {self.plan.model!r}",
                 needs=f"one of its loaded versions {names}",
@@ -182,6 +267,11 @@ class Generation:
                 todo="Leave the version out to be routed by the plan.",
             )
         return found
+
+    def abandon(self, error: RenewalError) -> None:
+        """Answer what still waits for its versions with an error; from any thread."""
+        for each in self.loaded.values():
+            each.batcher.abandon(error)
 
     def _release_all(self) -> None:
         for each in self.loaded.values():
@@ -204,8 +294,8 @@ class Slot:
         Number of the plan that `failure` is about; -1 for none.
     rollback_failure : str
         Why the former champion could not be test-loaded; empty when it was, or there is none.
-    sample : pyarrow.Table or None
-        One row of the newest request, by which the next version is warmed up.
+    samples : deque of Features
+        Rows of recent requests, by which the next version is warmed up.
     """
 
     spec: ModelSpec
@@ -213,7 +303,17 @@ class Slot:
     failure: str = ""
     failed_seq: int = -1
     rollback_failure: str = ""
-    sample: pa.Table | None = None
+    samples: deque[Features] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    n_seen: int = 0
+
+    def wants_sample(self) -> bool:
+        """Say whether the rows of this request are kept: the first 64, then one in 1,024."""
+        self.n_seen += 1
+        return self.n_seen <= _SAMPLES or self.n_seen & 1023 == 0
+
+    def remember(self, features: Features) -> None:
+        """Keep the first row of a request."""
+        self.samples.append(features.take(_FIRST))
 
     def enter(self) -> Generation:
         """Return the present generation with a lease on it; end it with ``leave``.

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from renewal.core.clock import Clock
 from renewal.data.feed import Feed
 from renewal.serve.counters import Counters
+from renewal.serve.inference import Inference
 from renewal.serve.log import PredictionLog
 from renewal.serve.options import ServeOptions
+from renewal.serve.run_folder import RunFolder
 from renewal.serve.shadow import Shadow
 from renewal.serve.slots import Slot
 from renewal.serve.swap import Follower, slot_of
@@ -41,6 +43,12 @@ class Works:
         Where predictions run, and where labels wait for their commit.
     is_draining : bool
         Whether the server is on its way out.
+    run : RunFolder
+        What the worker processes of one server share.
+    loop : AbstractEventLoop
+        Where requests are answered; there once the server has started.
+    inference : Inference
+        Answers queries.
     """
 
     follower: Follower
@@ -53,7 +61,14 @@ class Works:
     pool: ThreadPoolExecutor
     feedback_pool: ThreadPoolExecutor
     is_draining: bool = False
+    run: RunFolder = field(default_factory=RunFolder)
     feed_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    loop: asyncio.AbstractEventLoop = field(init=False)
+    inference: Inference = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put inference to work on the rest."""
+        self.inference = Inference(self)
 
     def slot(self, model: str) -> Slot:
         """Return the slot of a model; raise `NotFound` where there is none."""

@@ -1,0 +1,315 @@
+"""Adaptive batching: what waits for a version is predicted together, when that changes nothing.
+
+Nobody waits for company. What arrives in one turn of the event loop goes into one batch, and
+what arrives while a version is busy goes into the next; so a batch is as large as the load
+makes it. A row gets the scores that it would get alone: it was tried when the version was
+loaded (`renewal.serve.warm`), it is tried again on one batch in 256, and a version that fails
+is never batched again. Where a batch raises, its requests are predicted one by one, so that
+nobody pays for another's row.
+
+A version that runs in this process, releases the interpreter and takes less than a
+millisecond is run on the loop itself: handing it to a thread would take as long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from time import monotonic, perf_counter
+
+import numpy as np
+
+from renewal.core.errors import RenewalError, Unavailable
+from renewal.models.task import Scores
+from renewal.serve.features import Features, joined
+
+_LOG = logging.getLogger("renewal.serve")
+_CHECK_EVERY = 256
+_LONGEST_ON_LOOP_S = 1e-3
+# How much the newest batch counts in what a row is expected to take.
+_FORGETTING = 0.1
+
+Predict = Callable[[Features], Scores]
+Done = Callable[[Scores | Exception], None]
+
+
+@dataclass(slots=True)
+class Work:
+    """Rows that wait for a version.
+
+    Parameters
+    ----------
+    features : Features
+        In the columns of the version.
+    done : callable
+        Called once on the loop's thread with the scores or the error, unless it was cancelled.
+    due_s : float, seconds
+        `time.monotonic` after which nobody wants the answer.
+    """
+
+    features: Features
+    done: Done
+    due_s: float
+    is_over: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        """Leave the batch: `done` is not called any more."""
+        self.is_over = True
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def finish(self, came: Scores | Exception) -> None:
+        """Tell who waits, unless nobody does."""
+        if not self.is_over:
+            self.cancel()
+            self.done(came)
+
+
+@dataclass(slots=True)
+class BatchStats:
+    """What a batcher has done: batches and rows by size, and seconds.
+
+    Parameters
+    ----------
+    n_batches, n_rows : int
+        Predicted.
+    predict_s, queue_s : float, seconds
+        Of all batches, and of all their requests before them.
+    sizes : dict of int to int
+        Batches by number of rows.
+    """
+
+    n_batches: int = 0
+    n_rows: int = 0
+    predict_s: float = 0.0
+    sizes: dict[int, int] = field(default_factory=dict)
+
+
+class Batcher:
+    """The queue in front of one loaded version; used from the event loop's thread.
+
+    Parameters
+    ----------
+    who : str
+        The version, for messages.
+    predict : callable
+        From features to scores; called by one thread at a time.
+    max_batch_rows, max_queue_rows : int
+        Rows together, and rows that may wait.
+    is_local : bool
+        Whether it may run on the loop: in this process, without the interpreter.
+    """
+
+    __slots__ = (
+        "_is_busy",
+        "_is_local",
+        "_is_scheduled",
+        "_loop",
+        "_max_batch_rows",
+        "_max_queue_rows",
+        "_pool",
+        "_predict",
+        "_queue",
+        "_row_s",
+        "_running",
+        "_who",
+        "can_batch",
+        "n_rows_waiting",
+        "stats",
+    )
+
+    def __init__(
+        self,
+        who: str,
+        predict: Predict,
+        *,
+        max_batch_rows: int = 1024,
+        max_queue_rows: int = 10_000,
+        is_local: bool = False,
+    ) -> None:
+        # Unknown until it is warmed up: alone, and in a thread.
+        self.can_batch = False
+        self.n_rows_waiting = 0
+        self.stats = BatchStats()
+        self._who = who
+        self._predict = predict
+        self._max_batch_rows = max_batch_rows
+        self._max_queue_rows = max_queue_rows
+        self._row_s = _LONGEST_ON_LOOP_S * 2
+        self._is_local = is_local
+        self._queue: deque[Work] = deque()
+        self._running: Sequence[Work] = ()
+        self._is_busy = False
+        self._is_scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool: Executor | None = None
+
+    def warmed(self, row_s: float, *, can_batch: bool) -> None:
+        """Note what a row took, and whether it was found to be the same in company."""
+        self._row_s, self.can_batch = row_s, can_batch
+
+    def put(self, work: Work, loop: asyncio.AbstractEventLoop, pool: Executor) -> None:
+        """Queue rows; they are predicted at the end of this turn of the loop, or later.
+
+        Raises
+        ------
+        Unavailable
+            When the queue is full, with ``reason="full"``.
+        """
+        n_rows = work.features.n_rows
+        # A request that is larger than the queue still fits an empty one.
+        if self.n_rows_waiting and self.n_rows_waiting + n_rows > self._max_queue_rows:
+            raise Unavailable(
+                self._who,
+                needs=f"at most {self._max_queue_rows:,} rows to wait",
+                came=f"{self.n_rows_waiting:,} waiting and {n_rows:,} more",
+                todo="Try again in a moment, or start more workers.",
+                reason="full",
+                retry_after_s=1.0,
+            )
+        self._loop, self._pool = loop, pool
+        self._queue.append(work)
+        self.n_rows_waiting += n_rows
+        if self._is_busy or not self._is_local:
+            wait_s = max(0.0, work.due_s - monotonic())
+            work.timer = loop.call_later(wait_s, self._expire, work)
+        if not self._is_scheduled and not self._is_busy:
+            self._is_scheduled = True
+            loop.call_soon(self._flush)
+
+    def abandon(self, error: RenewalError) -> None:
+        """Answer everything that waits or runs with an error; from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._abandon, error)
+
+    def _abandon(self, error: RenewalError) -> None:
+        waiting, self._queue = list(self._queue), deque()
+        self.n_rows_waiting = 0
+        for work in (*waiting, *self._running):
+            work.finish(error)
+
+    def _expire(self, work: Work) -> None:
+        work.timer = None
+        work.finish(_late(self._who))
+
+    def _flush(self) -> None:
+        """Predict what waits, here or in a thread."""
+        self._is_scheduled = False
+        if self._is_busy:
+            return
+        batch, n_rows = self._next_batch()
+        if not batch:
+            return
+        if self._is_local and self._row_s * n_rows <= _LONGEST_ON_LOOP_S:
+            self._hand_out(batch, self._scored(batch))
+            self._go_on()
+            return
+        assert self._loop is not None
+        self._is_busy, self._running = True, batch
+        running = self._loop.run_in_executor(self._pool, self._scored, batch)
+        running.add_done_callback(self._came_back)
+
+    def _came_back(self, running: asyncio.Future[list[Scores | Exception]]) -> None:
+        batch, self._running, self._is_busy = self._running, (), False
+        self._hand_out(batch, running.result())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._queue and not self._is_scheduled:
+            assert self._loop is not None
+            self._is_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _next_batch(self) -> tuple[list[Work], int]:
+        """Take from the queue what fits together; what is late or gone is left out."""
+        batch: list[Work] = []
+        n_rows, now_s, queue = 0, monotonic(), self._queue
+        while queue:
+            work = queue[0]
+            n_more = work.features.n_rows
+            if batch and n_rows + n_more > self._max_batch_rows:
+                break
+            queue.popleft()
+            self.n_rows_waiting -= n_more
+            if work.is_over:
+                continue
+            if work.due_s < now_s:
+                work.finish(_late(self._who))
+                continue
+            batch.append(work)
+            n_rows += n_more
+        return batch, n_rows
+
+    def _hand_out(self, batch: Sequence[Work], came: Sequence[Scores | Exception]) -> None:
+        for work, each in zip(batch, came, strict=True):
+            try:
+                work.finish(each)
+            except Exception:  # noqa: BLE001  # one request's answer must not keep others from theirs
+                _LOG.exception("an answer was lost version=%s", self._who)
+
+    def _scored(self, batch: Sequence[Work]) -> list[Scores | Exception]:
+        """Predict a batch, together where that is allowed; in a thread or on the loop."""
+        started_s = perf_counter()
+        if len(batch) > 1 and self.can_batch:
+            found = self._together(batch)
+        else:
+            found = [self._alone(work) for work in batch]
+        self._count(sum(work.features.n_rows for work in batch), perf_counter() - started_s)
+        return found
+
+    def _together(self, batch: Sequence[Work]) -> list[Scores | Exception]:
+        try:
+            scores = self._predict(joined([work.features for work in batch]))
+        except Exception:  # noqa: BLE001  # the plug-in border: whose row it was is found out below
+            return [self._alone(work) for work in batch]
+        found: list[Scores | Exception] = []
+        start = 0
+        for work in batch:
+            end = start + work.features.n_rows
+            found.append(scores[start:end])
+            start = end
+        if self.stats.n_batches % _CHECK_EVERY == 0 and not self._is_equal(batch, found):
+            self.can_batch = False
+            _LOG.error("batching switched off: scores differ in company version=%s", self._who)
+            return [self._alone(work) for work in batch]
+        return found
+
+    def _is_equal(self, batch: Sequence[Work], found: Sequence[Scores | Exception]) -> bool:
+        """Whether the last request of a batch gets the same scores alone."""
+        alone = self._alone(batch[-1])
+        there = found[-1]
+        if isinstance(alone, Exception) or isinstance(there, Exception):
+            return False
+        return bool(np.array_equal(alone, there))
+
+    def _alone(self, work: Work) -> Scores | Exception:
+        try:
+            return self._predict(work.features)
+        except Exception as error:  # noqa: BLE001  # the plug-in border: a version may raise anything
+            return error
+
+    def _count(self, n_rows: int, took_s: float) -> None:
+        stats = self.stats
+        stats.n_batches += 1
+        stats.n_rows += n_rows
+        stats.predict_s += took_s
+        stats.sizes[n_rows] = stats.sizes.get(n_rows, 0) + 1
+        if n_rows:
+            self._row_s += _FORGETTING * (took_s / n_rows - self._row_s)
+
+
+def _late(who: str) -> Unavailable:
+    return Unavailable(
+        who,
+        needs="to answer before the request's deadline",
+        came="its end",
+        todo="Try again, allow more time, or start more workers.",
+        reason="late",
+        retry_after_s=1.0,
+    )

@@ -1,0 +1,19 @@
+"""Which protocols the server speaks: its fronts and pages, in the order in which they are asked."""
+
+from __future__ import annotations
+
+from renewal.serve.front import Front, Page, Target
+from renewal.serve.health import health_page
+from renewal.serve.oip_front import OipFront
+
+FRONTS: tuple[Front, ...] = (OipFront(),)
+PAGES: tuple[Page, ...] = (health_page,)
+
+
+def front_of(path: tuple[str, ...]) -> tuple[Front, Target] | None:
+    """Return the front of a prediction path and whom it names; None where it is none."""
+    for front in FRONTS:
+        target = front.match(path)
+        if target is not None:
+            return front, target
+    return None
