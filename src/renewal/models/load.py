@@ -12,6 +12,7 @@ from renewal.models.layers import LayeredAdapter
 from renewal.models.native import NativeRuntime
 from renewal.models.release import is_newer
 from renewal.models.score_map import Mapped, ScoreMap
+from renewal.models.score_map_adapter import MappedAdapter, MappedRuntime
 from renewal.store.contract import Store
 
 
@@ -94,6 +95,13 @@ def load_runtime(manifest: Manifest, store: Store, trust: tuple[str, ...] = ()) 
         As for `load_estimator`.
     """
     adapter = adapter_of(manifest)
+    # An adapter may bring a runtime of its own, which takes fewer steps a row or to load.
+    open_runtime = getattr(cast("MappedAdapter", adapter).inner, "open_runtime", None)
+    if open_runtime is not None:
+        check_environment(manifest, adapter)
+        score_map = score_map_of(manifest, store)
+        runtime: Runtime = open_runtime(manifest, store)
+        return runtime if score_map is None else MappedRuntime(runtime, score_map)
     estimator = adapter.ready(load_estimator(manifest, store, trust), manifest.signature)
     return NativeRuntime(adapter, estimator, manifest.signature)
 

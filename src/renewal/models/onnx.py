@@ -36,12 +36,19 @@ _WIDTHS: dict[str, Any] = {"tensor(double)": np.float64, "tensor(float)": np.flo
 # How skl2onnx writes the category of a gap; where a fit had none it is an unseen one.
 _GAP = "nan"
 _MOST_KEPT = 8
+# Numbers whose squares sum to no more than this are each within float32, and none is NaN: one
+# product tells it in a third of the time that looking at each takes. Of more numbers than
+# this a product is made by several threads.
+_PLAIN_SQUARES = LARGEST**2
+_MOST_MULTIPLIED = 8192
 
 _kept: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
 _lock = Lock()
 
 
 _NONE = Refusals()
+# Of a column that is not there.
+_NOWHERE: list[int] = []
 
 
 class OnnxRuntime:
@@ -55,6 +62,14 @@ class OnnxRuntime:
         Number of classes, or 1 for a regression.
     refusals : Refusals, default none
         What the native form refuses; this one then refuses it as well.
+    columns : tuple of str, default ()
+        The columns of `predict_matrix`, in order; none: as the graph has them.
+
+    Attributes
+    ----------
+    takes_matrix : bool
+        Whether the graph reads all columns as one matrix, so that `predict_matrix` can be
+        called.
 
     Notes
     -----
@@ -63,7 +78,14 @@ class OnnxRuntime:
     a category of its own.
     """
 
-    def __init__(self, model: bytes, n_scores: int, refusals: Refusals = _NONE) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        n_scores: int,
+        refusals: Refusals = _NONE,
+        *,
+        columns: tuple[str, ...] = (),
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -80,7 +102,11 @@ class OnnxRuntime:
         # Of the last table that had the columns in their order: to compare it is 10 times as
         # fast as to read 30 names.
         self._schema: Any = None
-        self._session: Any = session
+        # Beneath the checks of what cannot be wrong here, which take 2 of 5 microseconds.
+        self._run: Any = getattr(session, "_sess", session).run
+        self._kind, self._input = next((kind, name) for name, kind in self._inputs.items())
+        self._places = _places(self._matrix, columns)
+        self.takes_matrix = self._matrix is not None and self._places is not _NOWHERE
 
     def predict(self, features: pa.Table) -> Scores:
         """Return scores for every row of `features`.
@@ -103,14 +129,7 @@ class OnnxRuntime:
         Unavailable
             When the runtime was closed.
         """
-        session = self._session
-        if session is None:
-            raise Unavailable(
-                _WHO,
-                needs="an open runtime",
-                came="a closed one",
-                todo="Load the version again.",
-            )
+        run = self._opened()
         schema = features.schema
         if self._schema is None or not schema.equals(self._schema):
             features = self._ordered(features)
@@ -119,8 +138,66 @@ class OnnxRuntime:
         feed = self._feed(features)
         if self._refusals and not all(map(_is_plain, feed.values())):
             self._refusals.demand_taken(features)
+        return self._scores(self._found(run, feed), features.num_rows)
+
+    def predict_matrix(self, values: NDArray[np.float64]) -> Scores:
+        """Return the scores of rows that are a matrix already, bit for bit as `predict` does.
+
+        Parameters
+        ----------
+        values : float64 array, shape (n_rows, n_columns)
+            The columns in the order that the runtime was made with; a gap is NaN.
+
+        Raises
+        ------
+        Invalid
+            On rows that the graph or the native form does not take, or where the graph reads
+            no matrix (`takes_matrix`).
+        Unavailable
+            When the runtime was closed.
+
+        Notes
+        -----
+        One row of 30 takes 2 microseconds beside what ONNX Runtime takes itself.
+        """
+        run = self._opened()
+        if not self.takes_matrix:
+            raise Invalid(
+                "OnnxRuntime.predict_matrix",
+                needs="a graph that reads all columns as one matrix",
+                came=f"the inputs {', '.join(self._inputs)}",
+                todo="Hand in a table: predict.",
+            )
+        if len(values) == 0:
+            return np.empty((0, self._n_scores))
+        if self._places is not None:
+            values = values[:, self._places]
+        if are_plain(values):
+            tensor = values.astype(_WIDTHS[self._kind], copy=False)
+        else:
+            tensor = _in_width(values, self._kind)
+            if self._refusals and not _is_plain(tensor):
+                self._refusals.demand_taken(pa.table(list(values.T), names=self._names))
+        return self._scores(self._found(run, {self._input: tensor}), len(values))
+
+    def close(self) -> None:
+        """Let go of the session; a prediction that is under way ends as it began."""
+        self._run = None
+
+    def _opened(self) -> Any:
+        run = self._run
+        if run is None:
+            raise Unavailable(
+                _WHO,
+                needs="an open runtime",
+                came="a closed one",
+                todo="Load the version again.",
+            )
+        return run
+
+    def _found(self, run: Any, feed: dict[str, NDArray[Any]]) -> Any:
         try:
-            (found,) = session.run(self._outputs, feed)
+            return run(self._outputs, feed, None)[0]
         except (Fail, InvalidArgument, RuntimeException) as error:
             raise Invalid(
                 _WHO,
@@ -128,11 +205,6 @@ class OnnxRuntime:
                 came=f"{type(error).__name__}: {error}",
                 todo="Compare the rows with those of the fit, or use the native form.",
             ) from error
-        return self._scores(found, features.num_rows)
-
-    def close(self) -> None:
-        """Let go of the session; a prediction that is under way ends as it began."""
-        self._session = None
 
     def _feed(self, features: pa.Table) -> dict[str, NDArray[Any]]:
         if self._matrix is None:
@@ -220,7 +292,8 @@ def compiled_runtime(
     score_map = score_map_of(manifest, store)
     if graph is None:
         graph = _converted(manifest, store, trust, timeout_s=timeout_s)
-    runtime = OnnxRuntime(graph, len(manifest.classes) or 1, refusals)
+    n_scores, columns = len(manifest.classes) or 1, manifest.signature.names
+    runtime = OnnxRuntime(graph, n_scores, refusals, columns=columns)
     return runtime if score_map is None else MappedRuntime(runtime, score_map)
 
 
@@ -239,6 +312,31 @@ def _converted(
         while len(_kept) > _MOST_KEPT:
             _kept.popitem(last=False)
     return model
+
+
+def are_plain(values: NDArray[np.float64]) -> bool:
+    """Say, at little cost, that numbers hold no gap and none beyond float32.
+
+    Returns
+    -------
+    bool
+        True only where it is so; False also where it would take longer to tell.
+
+    Examples
+    --------
+    >>> are_plain(np.array([[1.0, -2.0]])), are_plain(np.array([[1.0, np.nan]]))
+    (True, False)
+    """
+    # Unlike `np.dot`, `np.vdot` says nothing of what overflows.
+    return values.size <= _MOST_MULTIPLIED and bool(np.vdot(values, values) <= _PLAIN_SQUARES)
+
+
+def _places(read: list[str] | None, given: tuple[str, ...]) -> list[int] | None:
+    """Return where the columns that a graph reads are in a matrix; None: as they come."""
+    if read is None or not given or list(given) == read:
+        return None
+    places = {name: at for at, name in enumerate(given)}
+    return [places[name] for name in read] if places.keys() >= set(read) else _NOWHERE
 
 
 def _is_plain(tensor: NDArray[Any]) -> bool:

@@ -16,24 +16,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import pyarrow as pa
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    Fail,
-    InvalidArgument,
-    RuntimeException,
-)
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    NotImplemented as Unsupported,
-)
 
 from renewal.core.errors import Invalid
 from renewal.core.spec import Signature
+from renewal.core.version import Manifest
 from renewal.models.contract import Capabilities, Way, Weights
 from renewal.models.labels import Labels
-from renewal.models.onnx_feed import feed_of, output_of, scores_of
+from renewal.models.onnx_feed import feed_of, output_of
 from renewal.models.onnx_model import OnnxModel
-from renewal.models.onnx_parts import Feed
+from renewal.models.onnx_scored import scored, sorted_scores
+from renewal.models.onnx_served import GraphRuntime
 from renewal.models.space import Space
 from renewal.models.task import Classes, Scores
+from renewal.store.contract import Store
 
 _MAGIC = b"renewal.onnx.1\n"
 # On random weights a higher level takes ten times as long and gains a hundredth.
@@ -156,14 +151,14 @@ class OnnxAdapter:
         model = _model(estimator)
         if features.num_rows == 0:
             return np.empty((0, len(model.classes) or 1))
+        outputs = [output_of(model)]
         if model.columns is None:
-            scores = _scored(model, feed_of(model, features), features.num_rows)
+            scores = scored(model, outputs, feed_of(model, features), features.num_rows)
         else:
             scores = np.empty((features.num_rows, len(model.classes) or 1))
             for at, feed in model.columns.batches(features):
-                scores[at] = _scored(model, feed, len(at))
-        order = sorted(range(len(model.classes)), key=model.classes.__getitem__)
-        return np.ascontiguousarray(scores[:, order]) if order else scores
+                scores[at] = scored(model, outputs, feed, len(at))
+        return sorted_scores(model, scores)
 
     def classes(self, estimator: Any) -> Classes:
         """Return what the columns of the scores mean, sorted; empty for a regression."""
@@ -236,6 +231,20 @@ class OnnxAdapter:
             model.columns.ready()
         return model
 
+    def open_runtime(self, manifest: Manifest, store: Store) -> GraphRuntime:
+        """Return what serves a version, its session open; its score map is not in it.
+
+        Raises
+        ------
+        Invalid
+            As `load`, and when ONNX Runtime does not run the graph.
+        NotFound, Corrupt
+            As the store says.
+        Missing
+            As `ready`.
+        """
+        return GraphRuntime(self.load(store.get(manifest.artifact)), manifest.signature)
+
     def environment(self) -> dict[str, str]:
         """Return the versions of Python and of the libraries that the bytes need."""
         return {
@@ -248,19 +257,6 @@ class OnnxAdapter:
 
 def _model(estimator: Any) -> OnnxModel:
     return estimator if isinstance(estimator, OnnxModel) else OnnxModel.read(estimator)
-
-
-def _scored(model: OnnxModel, feed: Feed, n_rows: int) -> Scores:
-    try:
-        (found,) = model.session.run([output_of(model)], feed)
-    except (Fail, InvalidArgument, Unsupported, RuntimeException) as error:
-        raise Invalid(
-            "OnnxAdapter.predict",
-            needs="rows that the graph takes",
-            came=f"{type(error).__name__}: {error}",
-            todo="Compare them with its inputs; its number of rows must be free.",
-        ) from error
-    return scores_of(model, found, n_rows)
 
 
 def _unpacked(packed: bytes, n_bytes: Any, how: Any) -> bytes:

@@ -88,26 +88,52 @@ def scores_of(model: OnnxModel, found: Any, n_rows: int) -> Scores:
         scores = np.ones_like(scores) if n_scores == 1 else _shares(scores)
     if n_scores == 2 and scores.shape[1] == 1:
         scores = np.column_stack([1.0 - scores, scores])
-    if scores.shape != (n_rows, n_scores) or not np.isfinite(scores).all():
-        raise Invalid(
-            _WHO,
-            needs=f"{n_scores} finite scores for each of {n_rows} rows",
-            came=f"shape {scores.shape}, {int((~np.isfinite(scores)).sum())} not finite",
-            todo="Name the output and the classes: OnnxModel.read(path, output=..., "
-            "classes=(...)).",
-        )
+    if scores.shape != (n_rows, n_scores):
+        raise _no_scores(scores, n_rows, n_scores)
     if not model.classes:
+        if not np.isfinite(scores).all():
+            raise _no_scores(scores, n_rows, n_scores)
         return scores
-    sums = scores.sum(axis=1, keepdims=True)
-    if scores.min() < -_SLACK or np.abs(sums - 1.0).max() > _SLACK:
-        raise Invalid(
-            _WHO,
-            needs="probabilities, which are not below zero and sum to one",
-            came=f"scores from {scores.min():.3g}, sums from {sums.min():.3g} to {sums.max():.3g}",
-            todo="If they are logits, say so: OnnxModel.read(path, is_logits=True).",
-        )
-    shares: Scores = np.clip(scores, 0.0, None)
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float64)
+    return _as_shares(scores)
+
+
+def _as_shares(scores: Scores) -> Scores:
+    """Return probabilities that sum to one where they nearly do; in few steps, for one row."""
+    lowest = scores.min()
+    # False of NaN as well.
+    if not lowest >= -_SLACK:
+        raise _no_shares(scores)
+    sums = np.add.reduce(scores, axis=1, keepdims=True)
+    # What is infinite, its sum is too: one look at the sums does for both.
+    off = abs(sums.item() - 1.0) if len(scores) == 1 else np.abs(sums - 1.0).max()
+    if off > _SLACK:
+        raise _no_shares(scores)
+    if lowest < 0.0:
+        scores = np.maximum(scores, 0.0)
+        sums = np.add.reduce(scores, axis=1, keepdims=True)
+    found: Scores = scores / sums
+    return found
+
+
+def _no_shares(scores: Scores) -> Invalid:
+    if not np.isfinite(scores).all():
+        return _no_scores(scores, *scores.shape)
+    sums = scores.sum(axis=1)
+    return Invalid(
+        _WHO,
+        needs="probabilities, which are not below zero and sum to one",
+        came=f"scores from {scores.min():.3g}, sums from {sums.min():.3g} to {sums.max():.3g}",
+        todo="If they are logits, say so: OnnxModel.read(path, is_logits=True).",
+    )
+
+
+def _no_scores(scores: Scores, n_rows: int, n_scores: int) -> Invalid:
+    return Invalid(
+        _WHO,
+        needs=f"{n_scores} finite scores for each of {n_rows} rows",
+        came=f"shape {scores.shape}, {int((~np.isfinite(scores)).sum())} not finite",
+        todo="Name the output and the classes: OnnxModel.read(path, output=..., classes=(...)).",
+    )
 
 
 def output_of(model: OnnxModel) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class OnnxModel:
                 todo="Correct them.",
             )
         # Read once and at once, so that damage shows before the first request.
-        self.__dict__["_columns"] = None if self.front is None else front_of(self.front)
+        self._settle()
 
     @classmethod
     def read(
@@ -156,15 +156,36 @@ class OnnxModel:
             found = self.__dict__["_session"] = self._opened()
         return found
 
+    def run(self, outputs: list[str], feed: Mapping[str, Any]) -> list[Any]:
+        """Return the named outputs for what goes into its inputs; raises what ONNX Runtime does.
+
+        Beneath the checks of `InferenceSession.run`, which are of what cannot be wrong here
+        and take 2 of 5 microseconds.
+        """
+        session = self.session
+        found: list[Any] = getattr(session, "_sess", session).run(outputs, feed, None)
+        return found
+
+    @property
+    def order(self) -> list[int] | None:
+        """Where the sorted classes are among its scores; None: they are sorted."""
+        found: list[int] | None = self.__dict__["_order"]
+        return found
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the session out: it belongs to this process."""
-        own = {"_session", "_columns"}
+        own = {"_session", "_columns", "_order"}
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the fields as they were; pickles of before had no front."""
         self.__dict__.update({"front": None} | state)
+        self._settle()
+
+    def _settle(self) -> None:
         self.__dict__["_columns"] = None if self.front is None else front_of(self.front)
+        order = sorted(range(len(self.classes)), key=self.classes.__getitem__)
+        self.__dict__["_order"] = None if order == list(range(len(order))) else order
 
     def _opened(self) -> Any:
         options = onnxruntime.SessionOptions()

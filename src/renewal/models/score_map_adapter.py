@@ -217,15 +217,25 @@ class MappedRuntime:
         Of the model inside; owned from now on.
     score_map : ScoreMap
         For its number of scores.
+
+    Attributes
+    ----------
+    takes_matrix : bool
+        Whether the runtime inside does.
     """
 
     def __init__(self, runtime: Runtime, score_map: ScoreMap) -> None:
-        self._runtime = runtime
+        self._runtime: Any = runtime
+        self.takes_matrix: bool = getattr(runtime, "takes_matrix", False)
         self._score_map = score_map
 
     def predict(self, features: pa.Table) -> Scores:
         """Return the mapped scores; raises what the runtime inside raises."""
         return self._score_map.apply(self._runtime.predict(features))
+
+    def predict_matrix(self, values: Scores) -> Scores:
+        """Return the mapped scores of a matrix; only where the runtime inside takes one."""
+        return self._score_map.apply(self._runtime.predict_matrix(values))
 
     def close(self) -> None:
         """Close the runtime inside."""
