@@ -44,7 +44,7 @@ from renewal.core.plugin import load_plugin, plugin_names
 
 metadata = MetaData()
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; equal to it, a database is opened without loading Alembic."""
 
 _BUSY_TIMEOUT_S = 30

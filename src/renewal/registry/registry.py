@@ -21,12 +21,13 @@ from renewal.registry.events import append_event, moves_of, read_events
 from renewal.registry.moving import Grounds, move_aliases
 from renewal.registry.records import AliasMove, Event, Move
 from renewal.registry.tables import aliases, models, verdicts
+from renewal.registry.tokens import TokenShelf
 from renewal.registry.wake import Bell
 
 __all__ = ["AliasMove", "Event", "Move", "Registry"]
 
 
-class Registry:
+class Registry(TokenShelf):
     """Read and move what a home knows of its models.
 
     Parameters
@@ -266,9 +267,13 @@ class Registry:
             return tuple((row.id, from_plain(Verdict, row.body)) for row in found)
 
     def log(self, model: str, limit: int | None = None) -> tuple[Event, ...]:
-        """Return what happened to a model, newest last; the newest `limit`, None for all."""
+        """Return what happened to a model, newest last; the newest `limit`, None for all.
+
+        The log of the home itself, such as who made which token, has an empty name.
+        """
         with self.db.read() as connection:
-            lookup.find_model(connection, model)
+            if model:
+                lookup.find_model(connection, model)
             return read_events(connection, model, limit)
 
     def note(

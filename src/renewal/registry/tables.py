@@ -1,4 +1,4 @@
-"""The tables of the registry: models, versions, aliases, events, verdicts, plans, leases."""
+"""The tables of the registry: models, versions, aliases, events, verdicts, plans, tokens."""
 
 from __future__ import annotations
 
@@ -80,4 +80,23 @@ leases = Table(
     Column("holder", String(128), nullable=False),
     Column("fence", Integer, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
+)
+
+# What is stored of a token is a digest: see `renewal.registry.tokens`.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("last_four", String(4), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("models", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("expires_at", UtcTime, nullable=True),
+    Column("revoked_at", UtcTime, nullable=True),
+    Column("revoked_by", String(128), nullable=False),
+    UniqueConstraint("name", name="uq_tokens_name"),
+    UniqueConstraint("digest", name="uq_tokens_digest"),
 )
