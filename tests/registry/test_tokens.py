@@ -179,3 +179,18 @@ def test_another_model_sees_nothing_of_it(registry: Registry) -> None:
     registry.add_token("ci", ["predict"], models=["trains", "trains"])
     assert [event.kind for event in registry.log("flights")] == ["created"]
     assert registry.tokens()[0].models == ("trains",)
+
+
+def test_the_mark_differs_after_every_change(registry: Registry, clock: ReplayClock) -> None:
+    """Breaks when a server would not see that a token came or went."""
+    marks = [registry.tokens_mark()]
+    for name in "ab":
+        registry.add_token(name, ["predict"])
+        marks.append(registry.tokens_mark())
+    for name in "ab":
+        registry.revoke_token(name)
+        marks.append(registry.tokens_mark())
+    assert len(set(marks)) == len(marks)
+    assert registry.tokens_mark() == marks[-1]
+    clock.move_to(START + timedelta(days=1))
+    assert registry.tokens_mark() == marks[-1]

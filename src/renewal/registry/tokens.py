@@ -19,9 +19,9 @@ from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Any, Literal, cast, get_args
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from renewal.core.clock import Clock, aware
+from renewal.core.clock import Clock, aware, to_us
 from renewal.core.errors import Conflict, Invalid, NotFound
 from renewal.registry.db import Database
 from renewal.registry.events import append_event, check_length
@@ -172,6 +172,18 @@ class TokenShelf:
         with self.db.read() as connection:
             found = connection.execute(select(tokens).order_by(tokens.c.created_at, tokens.c.id))
             return tuple(map(_token, found))
+
+    def tokens_mark(self) -> tuple[int, ...]:
+        """Return numbers that differ after any change of a token: cheaper than `tokens`."""
+        numbers = select(
+            func.count(),
+            func.count(tokens.c.revoked_at),
+            func.max(tokens.c.created_at),
+            func.max(tokens.c.revoked_at),
+        ).select_from(tokens)
+        with self.db.read() as connection:
+            n, n_revoked, *newest = connection.execute(numbers).one()
+        return n, n_revoked, *(to_us(at) if at else 0 for at in newest)
 
     def revoke_token(self, name: str, *, who: str = "") -> Token:
         """Revoke a token for ever; every server refuses it after its next poll.
