@@ -40,9 +40,11 @@ ALLOWED: dict[str, set[str]] = {
 # What the files that bear a framework's name may import beside it: models/sklearn_bytes.py
 # may import scikit-learn and what writes and feeds its estimators.
 COMPANIONS: dict[str, set[str]] = {
+    "grpc": {"google", "grpc"},
     "onnx": {"google", "onnx", "onnxmltools", "onnxruntime", "skl2onnx"},
     "pillow": {"PIL"},
     "peft": {"peft", "torch"},
+    "prometheus": {"prometheus_client"},
     "river": {"pandas", "river"},
     "sklearn": {"sklearn", "skops", "pandas", "scipy"},
     "torch": {"onnx", "onnxscript", "torch", "torch_pruning"},

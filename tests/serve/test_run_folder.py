@@ -29,7 +29,7 @@ def status(worker: int, n_rows: float, pid: int = 1) -> WorkerStatus:
     """Return a state with one count."""
     counts: Counts = {"rows": [(("flights", "v1"), [n_rows])]}
     models = {"flights": ModelStatus(3, "steady")}
-    return WorkerStatus(worker, pid, 1.0, 2.0, "http://127.0.0.1:1", True, models=models,
+    return WorkerStatus(worker, pid, 1.0, 2.0, "http://127.0.0.1:1", models=models,
                         counts=counts)  # fmt: skip
 
 

@@ -6,9 +6,11 @@ histogram the count of each bucket, then the sum). Two workers are added number 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
+
+from renewal.core.plan import Plan
 
 Labels = tuple[str, ...]
 Counts = dict[str, list[tuple[Labels, list[float]]]]
@@ -81,6 +83,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
         When it started, and when it said this.
     url : str
         Where it listens.
+    has_started : bool
+        Whether it listens and has tried to load every model.
     is_ready, is_draining : bool
         Whether it takes requests, and whether it is on its way out.
     models : dict of str to ModelStatus
@@ -98,6 +102,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     started_at: float
     at: float
     url: str = ""
+    has_started: bool = False
     is_ready: bool = False
     is_draining: bool = False
     models: dict[str, ModelStatus] = {}
@@ -160,3 +165,30 @@ def added(several: Iterable[Counts]) -> Counts:
                 else:
                     there[labels] = [a + b for a, b in zip(before, values, strict=True)]
     return {family: list(series.items()) for family, series in sums.items()}
+
+
+def plan_words(plan: Plan, names: Mapping[str, str]) -> str:
+    """Return a plan in a few words.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of a model.
+    names : mapping of str to str
+        By version id its name, such as ``v3``.
+
+    Examples
+    --------
+    >>> from renewal.core.plan import Arm
+    >>> arms = (Arm("champion", "a", 0.9), Arm("candidate", "b", 0.1))
+    >>> plan_words(Plan("flights", "canary", arms), {"a": "v1", "b": "v2"})
+    'canary: v1 90%, v2 10%'
+    """
+    said = [
+        f"{names.get(arm.version_id, '?')} {100 * arm.weight:.3g}%"
+        for arm in plan.arms
+        if arm.weight > 0
+    ]
+    answering = {arm.version_id for arm in plan.arms if arm.weight > 0}
+    said += [f"{names.get(each, '?')} in shadow" for each in plan.shadow if each not in answering]
+    return f"{plan.stage}: {', '.join(said)}"
