@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from renewal.engine import line as lines
-from renewal.engine.keeper import HATCH
+from renewal.engine.keeper import HATCH, LOAD
 from renewal.engine.share import worker_environment
 
 PRELOADED = (
@@ -122,10 +122,21 @@ class Crew:
         A worker that neither beats nor uses the processor for so long is lost.
     preload : sequence of str
         Modules that are loaded before workers are forked.
+    become : str, default ``renewal.engine.worker:work``
+        The function that a worker goes on with.
+    title : str, default ""
+        What the process list shows of the keeper, beside how it was started.
     """
 
     def __init__(
-        self, n_slots: int, memory_bytes: int | None, *, silent_s: float, preload: list[str]
+        self,
+        n_slots: int,
+        memory_bytes: int | None,
+        *,
+        silent_s: float,
+        preload: list[str],
+        become: str = "renewal.engine.worker:work",
+        title: str = "",
     ) -> None:
         self._owner = os.getpid()
         self._lock = threading.Lock()
@@ -137,6 +148,7 @@ class Crew:
         boot = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(path)}
         with theirs:
             command = [sys.executable, "-P", "-m", "renewal.engine.keeper", str(theirs.fileno())]
+            command += [title] if title else []
             self._keeper = subprocess.Popen(  # noqa: S603  # this Python and a module of this package
                 command,
                 stdin=subprocess.DEVNULL,
@@ -152,6 +164,7 @@ class Crew:
             "preload": preload,
             "memory_bytes": memory_bytes,
             "silent_s": silent_s,
+            "become": become,
         }
         with suppress(OSError):  # a keeper that cannot start is noticed by whoever hires
             lines.send(self._control, hello)
@@ -187,6 +200,18 @@ class Crew:
                     watch.close()
                     raise
             return hand
+
+    def load(self, modules: list[str]) -> None:
+        """Have modules loaded for the workers that are hired from now on; return at once.
+
+        Raises
+        ------
+        OSError
+            When the keeper is gone.
+        """
+        with self._lock:
+            self._control.sendall(LOAD)
+            lines.send(self._control, modules)
 
     def give_back(self, hand: Hand) -> None:
         """Keep a worker warm for the next call."""

@@ -7,12 +7,16 @@ threads (but those of memory allocators, which know about forks). Each worker le
 session, so killing it kills what it started. A worker ends when its owner closes its line,
 when the owner or the keeper dies, or when it is too slow, too large, or silent.
 
+What a worker does is the owner's to say: it names the function that a forked process goes on
+with. Servers have their native versions loaded and asked in such processes.
+
 Run as ``python -m renewal.engine.keeper FD`` by `renewal.engine.crew`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import selectors
@@ -22,7 +26,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -31,10 +35,16 @@ from pathlib import Path
 from typing import Any, Never
 
 from renewal.engine import line as lines
-from renewal.engine.worker import BEGIN, END, PULSE, Worker
+from renewal.engine.worker import BEGIN, END, PULSE
 
 HATCH = b"h"
 """What an owner sends, with two lines, to get a worker."""
+
+LOAD = b"l"
+"""What an owner sends, before a list of modules, to have them loaded for the next workers."""
+
+Become = Callable[[socket.socket, int, int | None], None]
+"""What a forked process goes on with: its line, its pulse, and what it may hold."""
 
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -69,10 +79,15 @@ class Keeper:
         What a worker and what it started may hold.
     silent_s : float, seconds
         A worker that neither beats nor uses the processor for so long is lost.
+    become : callable
+        What a worker is; it ends when that returns.
     """
 
-    def __init__(self, control: socket.socket, memory_bytes: int | None, silent_s: float) -> None:
+    def __init__(
+        self, control: socket.socket, memory_bytes: int | None, silent_s: float, become: Become
+    ) -> None:
         self.control, self.memory_bytes, self.silent_s = control, memory_bytes, silent_s
+        self.become = become
         self.nests: list[_Nest] = []
         self.selector = selectors.DefaultSelector()
         self.libc: Any = ctypes.CDLL(None)
@@ -101,11 +116,15 @@ class Keeper:
             self._look()
 
     def _hatch(self) -> bool:
-        """Start a worker on two lines of the owner's; False: the owner is gone."""
+        """Start a worker on two lines of the owner's, or load; False: the owner is gone."""
         try:
             asked, fds, _, _ = socket.recv_fds(self.control, len(HATCH), 2)
         except ConnectionResetError:
             return False
+        if asked == LOAD:
+            names = lines.receive(self.control)
+            _load(names or ())
+            return names is not None
         if not asked:
             return False
         ends = [socket.socket(fileno=fd) for fd in fds]
@@ -147,7 +166,7 @@ class Keeper:
                 os.close(key.fd)
             self.selector.close()
             if os.getppid() == keeper:
-                Worker(line, pulse, self.memory_bytes).serve()
+                self.become(line, pulse, self.memory_bytes)
         except OSError:  # the owner or the keeper went away in the midst: nobody to be told
             pass
         except BaseException:  # noqa: BLE001  # a forked process must never go on as its keeper
@@ -322,6 +341,7 @@ def _load(names: Iterable[str]) -> None:
             import_module(name)
         except Exception as error:  # noqa: BLE001  # a stranger's module: its user will hear of it
             print(f"renewal: {name} was not preloaded: {error}", file=sys.stderr)  # noqa: T201  # no logging is set up in this process
+    gc.freeze()  # a collector that writes to what is shared would copy it in every worker
 
 
 def main() -> None:
@@ -337,7 +357,9 @@ def main() -> None:
     # Allocators' threads are no danger to a fork: they stop for it.
     warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
     _load(hello["preload"])
-    Keeper(control, hello["memory_bytes"], hello["silent_s"]).keep()
+    module, _, name = hello["become"].partition(":")
+    become: Become = getattr(import_module(module), name)
+    Keeper(control, hello["memory_bytes"], hello["silent_s"], become).keep()
 
 
 if __name__ == "__main__":

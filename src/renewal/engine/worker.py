@@ -53,13 +53,13 @@ class Worker:
 
     def serve(self) -> None:
         """Run calls until the other side is gone."""
-        _prepare()
+        prepare()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         while (call := lines.receive(self.line)) is not None:
             packed, label, limit_s, folder, path = call
             self._pulse(BEGIN, inf if limit_s is None else limit_s)
             self._busy.set()
-            _move(folder, path)
+            move(folder, path)
             kind, body = self._run(packed, label)
             for stream in (sys.stdout, sys.stderr):
                 with suppress(OSError, ValueError):  # gone, or closed by the function
@@ -113,7 +113,12 @@ class Worker:
         return None not in (self.memory_bytes, held) and 2 * (held or 0) > (self.memory_bytes or 0)
 
 
-def _prepare() -> None:
+def work(line: socket.socket, pulse: int, memory_bytes: int | None) -> None:
+    """Go on as a worker: what a keeper's forked process becomes as a rule."""
+    Worker(line, pulse, memory_bytes).serve()
+
+
+def prepare() -> None:
     """Make a forked process a worker: first to go when memory is short, dice of its own."""
     score = Path("/proc/self/oom_score_adj")
     if score.exists():
@@ -123,7 +128,7 @@ def _prepare() -> None:
         numpy.random.seed()
 
 
-def _move(folder: str, path: list[str]) -> None:
+def move(folder: str, path: list[str]) -> None:
     """Stand where the caller stands, and find the modules that it finds."""
     if sys.path != path:
         sys.path[:] = path
