@@ -10,7 +10,8 @@ import numpy as np
 from renewal.core.errors import Unavailable
 from renewal.serve.front import Request
 from renewal.serve.http import NOT_READY, OK, WRONG_METHOD, Reply, error_reply, json_reply
-from renewal.serve.oip import input_metadata, output_metadata
+from renewal.serve.oip import input_metadata
+from renewal.serve.oip_output import output_metadata
 from renewal.serve.slots import Generation, Loaded
 from renewal.serve.works import Works
 

@@ -2,13 +2,16 @@
 
 JSON has no bytes, and version 2 does not say how to write them. Here a bytes column is a BYTES
 tensor of base64 texts, as MLServer writes them with ``"content_type": "base64"``; the
-parameter may be left out, for the model's signature says the same.
+parameter may be left out, for the model's signature says the same. Binary tensors hold the
+bytes themselves, unless that parameter says otherwise.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 from types import GenericAlias
 from typing import Annotated, Any
 
@@ -26,6 +29,18 @@ CONTENT_TYPE = "content_type"
 BASE64 = "base64"
 
 
+Values = np.ndarray[Any, Any] | list[bytes]
+"""The cells of a tensor that did not come as JSON, flat and in row-major order: numbers, truth
+values, or for BYTES the bytes of each."""
+
+
+class Wanted(msgspec.Struct):
+    """An output that the client asks for by name, and how it wants it."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
 class Tensor(msgspec.Struct):
     """An input tensor; `data` stays raw until its datatype says how to read it."""
 
@@ -36,6 +51,7 @@ class Tensor(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
+_LAST_INT = 2**63 - 1
 # BYTES of JSON are text; 16 and 32 bit floats are read as they are written, in 64 bits.
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
 
@@ -63,7 +79,7 @@ def _decoder(datatype: str, depth: int, *, nulls: bool = True) -> msgspec.json.D
     return msgspec.json.Decoder(kind)
 
 
-def column_of(tensor: Tensor, field: Field | None) -> pa.Array:
+def column_of(tensor: Tensor, field: Field | None, values: Values | None = None) -> pa.Array:
     """Return an input as a column of at least one row.
 
     Parameters
@@ -72,18 +88,27 @@ def column_of(tensor: Tensor, field: Field | None) -> pa.Array:
         As it came.
     field : Field or None
         The column of this name in the model's signature; None: it has none.
+    values : array or list of bytes, or None, default None
+        Its cells, one for each of its shape; None: they are JSON, in its `data`.
 
     Raises
     ------
     Invalid
         On data that differ from their datatype, shape or column.
+
+    Examples
+    --------
+    >>> column_of(Tensor("x", [2], "FP32"), None, np.array([1.5, np.nan])).to_pylist()
+    [1.5, None]
     """
     if field is not None and field.kind == "tensor":
-        return _tensors(tensor, field)
+        return _tensors(tensor, field, values)
     if field is not None and field.kind == "bytes":
-        return _bytes(tensor)
-    found = cells(tensor, _column_rows(tensor))
-    return pa.array(found, _CELLS[tensor.datatype][1])
+        return _bytes(tensor, values)
+    n_rows = _column_rows(tensor)
+    if values is None:
+        return pa.array(cells(tensor, n_rows), _CELLS[tensor.datatype][1])
+    return _arrow(tensor, values)
 
 
 def cells(tensor: Tensor, n_cells: int) -> list[Any]:
@@ -93,6 +118,13 @@ def cells(tensor: Tensor, n_cells: int) -> list[Any]:
     if len(found) != n_cells:
         raise bad_tensor(tensor, f"{n_cells} values for shape {tensor.shape}", f"{len(found)}")
     return found
+
+
+def floats(tensor: Tensor, values: Values | None) -> np.ndarray[Any, Any]:
+    """Return the cells of a tensor of floats, flat, in 64 bits; null is NaN."""
+    if values is None:
+        return np.array(cells(tensor, prod(tensor.shape)), np.float64)
+    return np.asarray(values, np.float64)
 
 
 def at_least_one(tensor: Tensor, n_rows: int) -> int:
@@ -114,9 +146,10 @@ def bad_tensor(tensor: Tensor, needs: str, came: str) -> Invalid:
 
 def _check_data(tensor: Tensor) -> None:
     if tensor.datatype not in _CELLS:
-        raise bad_tensor(tensor, f"a datatype among {', '.join(_CELLS)}", repr(tensor.datatype))
+        needs = f"a datatype among {', '.join(_CELLS)} (in binary form also BF16)"
+        raise bad_tensor(tensor, needs, repr(tensor.datatype))
     if not bytes(tensor.data):
-        raise bad_tensor(tensor, "`data` in JSON", "none (binary tensors are not offered)")
+        raise bad_tensor(tensor, "`data` in JSON, or binary data", "neither")
 
 
 def _column_rows(tensor: Tensor) -> int:
@@ -147,25 +180,32 @@ def _nested_cells(tensor: Tensor, data: msgspec.Raw) -> list[Any] | None:
     return [cell for row in rows for cell in row]
 
 
-def _tensors(tensor: Tensor, field: Field) -> pa.Array:
-    """Read a tensor column, flat or nested as deep as its shape; it has no nulls."""
+def _tensors(tensor: Tensor, field: Field, values: Values | None) -> pa.Array:
+    """Read a tensor column; it has no nulls."""
     needed = [-1, *field.shape]
     if len(tensor.shape) != len(needed) or tensor.shape[1:] != needed[1:]:
         raise bad_tensor(tensor, f"shape {needed}", f"shape {tensor.shape}")
     at_least_one(tensor, tensor.shape[0])
-    _check_data(tensor)
+    if values is None:
+        _check_data(tensor)
     if tensor.datatype == "BYTES":
         raise bad_tensor(tensor, "numbers, best FP32", "BYTES")
+    found = _nested(tensor) if values is None else np.asarray(values)
+    return arrow_tensors(found.reshape(tensor.shape), tensor.name, who=WHO)
+
+
+def _nested(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """Read the cells of a tensor from JSON, flat or nested as deep as its shape."""
     try:
-        values = np.array(_values(tensor, len(needed)))
+        values = np.array(_values(tensor, len(tensor.shape)))
     except ValueError:  # nested lists of unequal length
         raise bad_tensor(
             tensor, f"lists of shape {tensor.shape}", "lists of other lengths"
         ) from None
-    if list(values.shape) not in (tensor.shape, [int(np.prod(tensor.shape))]):
+    if list(values.shape) not in (tensor.shape, [prod(tensor.shape)]):
         came = f"values of shape {list(values.shape)}"
         raise bad_tensor(tensor, f"values for shape {tensor.shape}", came)
-    return arrow_tensors(values.reshape(tensor.shape), tensor.name, who=WHO)
+    return values
 
 
 def _values(tensor: Tensor, depth: int) -> list[Any]:
@@ -180,16 +220,38 @@ def _values(tensor: Tensor, depth: int) -> list[Any]:
             raise bad_tensor(tensor, f"{tensor.datatype} values", best) from error
 
 
-def _bytes(tensor: Tensor) -> pa.Array:
-    content_type = (tensor.parameters or {}).get(CONTENT_TYPE, BASE64)
-    if tensor.datatype != "BYTES" or content_type != BASE64:
+def _arrow(tensor: Tensor, values: Values) -> pa.Array:
+    """Return cells that did not come as JSON as a column of the widest type of their kind."""
+    if tensor.datatype == "BYTES":
+        return pa.array([_text(tensor, at, each) for at, each in enumerate(values)], pa.string())
+    found = np.asarray(values)
+    if found.dtype.kind == "u" and found.size and int(found.max()) > _LAST_INT:
+        raise bad_tensor(tensor, f"whole numbers up to {_LAST_INT}", str(int(found.max())))
+    wanted = {"b": np.bool_, "f": np.float64}.get(found.dtype.kind, np.int64)
+    # from_pandas: a NaN is a gap, as null is in JSON.
+    return pa.array(found.astype(wanted, copy=False), from_pandas=True)
+
+
+def _text(tensor: Tensor, at: int, raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise bad_tensor(tensor, "texts in UTF-8", f"in row {at} other bytes: {error}") from error
+
+
+def _bytes(tensor: Tensor, values: Values | None) -> pa.Array:
+    content_type = (tensor.parameters or {}).get(CONTENT_TYPE, BASE64 if values is None else "")
+    if tensor.datatype != "BYTES" or (values is None and content_type != BASE64):
         came = f"{tensor.datatype} of content type {content_type!r}"
         raise bad_tensor(tensor, "BYTES as base64 texts, for JSON has no bytes", came)
-    found = cells(tensor, _column_rows(tensor))
-    return pa.array([_decoded(tensor, at, text) for at, text in enumerate(found)], pa.binary())
+    n_rows = _column_rows(tensor)
+    found: Sequence[Any] = cells(tensor, n_rows) if values is None else list(values)
+    if content_type == BASE64:
+        found = [_decoded(tensor, at, text) for at, text in enumerate(found)]
+    return pa.array(found, pa.binary())
 
 
-def _decoded(tensor: Tensor, at: int, text: str | None) -> bytes | None:
+def _decoded(tensor: Tensor, at: int, text: str | bytes | None) -> bytes | None:
     if text is None:
         return None
     try:
