@@ -20,6 +20,7 @@ from renewal.cli import (
     proving,
     read,
     recipes,
+    tokens,
     updating,
 )
 from renewal.cli.show import failure
@@ -44,6 +45,7 @@ for module in (
     approving,
     compiling,
     operate,
+    tokens,
     compressing,
     updating,
     demo,
