@@ -30,6 +30,7 @@ from renewal.models.contract import Runtime
 from renewal.models.load import load_runtime
 from renewal.serve import host_wire as wire
 from renewal.serve.features import table_of
+from renewal.serve.host_errors import out_of_memory
 from renewal.serve.host_system import keep_memory, show_as
 from renewal.store.contract import Store
 
@@ -150,13 +151,16 @@ def _scores(found: Any) -> np.ndarray[Any, Any]:
 
 def _send_error(line: socket.socket, error: BaseException, who: str, *, needs: str) -> None:
     told: BaseException = error
-    if not isinstance(error, RenewalError | MemoryError):
+    if any(isinstance(each, MemoryError) for each in (error, error.__cause__)):
+        told = out_of_memory(who, f"{type(error).__name__}: {error}")
+    elif not isinstance(error, RenewalError):
         told = Failed(
             who,
             needs=needs,
             came=f"{type(error).__name__}: {error}",
             todo="See the server's log; roll the version back if it goes on.",
         )
+    if told is not error:
         told.__cause__ = error
     body = pack_error(told, who)
     for stream in (sys.stdout, sys.stderr):

@@ -15,6 +15,8 @@ from renewal.models.contract import Runtime
 from renewal.models.load import load_runtime
 from renewal.models.onnx_convert import compile_key
 from renewal.registry.registry import Registry
+from renewal.serve.host_tender import HostLimits
+from renewal.serve.hosting import hosted_runtime
 from renewal.serve.options import ServeOptions
 from renewal.serve.slots import Loaded, Slot
 from renewal.serve.warm import newest_rows, warm_up
@@ -24,6 +26,9 @@ from renewal.update.lineage import COMPRESS, source_version
 _LOG = logging.getLogger("renewal.serve")
 # How often the registry is asked whether what is served as it is may be served compiled.
 _LOOK_S = 5.0
+_HANGS_S = 10.0
+# ONNX Runtime releases the interpreter, and runs graphs instead of somebody's code.
+_IN_PROCESS = frozenset({"onnx"})
 
 
 class Loader:
@@ -78,8 +83,7 @@ class Loader:
                     version.name,
                     error,
                 )
-        native = load_runtime(version.manifest, self._store, self._trust)
-        return self._warmed(slot, version, native, "native")
+        return self._warmed(slot, version, self._native(version), "native")
 
     def better(self, slot: Slot) -> tuple[str, ...]:
         """Return the ids of versions in a slot for which another form is recorded by now.
@@ -121,6 +125,14 @@ class Loader:
             version.manifest, self._store, self._trust, graph=graph, refusals=found.refusals
         )
         return runtime
+
+    def _native(self, version: Version) -> Runtime:
+        manifest, options = version.manifest, self._options
+        if options.native == "thread" or manifest.adapter in _IN_PROCESS:
+            return load_runtime(manifest, self._store, self._trust)
+        # An operator's short time is no proof that a version hangs.
+        limits = HostLimits(predict_s=max(_HANGS_S, options.timeout_s))
+        return hosted_runtime(manifest, self._store, self._trust, name=version.name, limits=limits)
 
     def _warmed(self, slot: Slot, version: Version, runtime: Runtime, form: str) -> Loaded:
         task = load_plugin("tasks", version.manifest.task)()
