@@ -83,12 +83,15 @@ class BatchStats:
         Of all batches, and of all their requests before them.
     sizes : dict of int to int
         Batches by number of rows.
+    seconds : dict of int to float, seconds
+        Of these batches.
     """
 
     n_batches: int = 0
     n_rows: int = 0
     predict_s: float = 0.0
     sizes: dict[int, int] = field(default_factory=dict)
+    seconds: dict[int, float] = field(default_factory=dict)
 
 
 class Batcher:
@@ -300,6 +303,7 @@ class Batcher:
         stats.n_rows += n_rows
         stats.predict_s += took_s
         stats.sizes[n_rows] = stats.sizes.get(n_rows, 0) + 1
+        stats.seconds[n_rows] = stats.seconds.get(n_rows, 0.0) + took_s
         if n_rows:
             self._row_s += _FORGETTING * (took_s / n_rows - self._row_s)
 

@@ -34,11 +34,22 @@ _MS = tuple(1e3 * each for each in SECONDS)
 class _Series:
     """What one version has answered through one arm; ``mixed``: requests of several arms."""
 
-    __slots__ = ("buckets", "n_failed_rows", "n_rows", "total_ms")
+    __slots__ = (
+        "buckets",
+        "failed_ms",
+        "last_us",
+        "n_failed",
+        "n_failed_rows",
+        "n_rows",
+        "total_ms",
+    )
 
     def __init__(self) -> None:
         self.n_rows = 0
         self.n_failed_rows = 0
+        self.n_failed = 0
+        self.failed_ms = 0.0
+        self.last_us = 0
         self.total_ms = 0.0
         self.buckets = [0] * (len(_MS) + 1)
 
@@ -120,6 +131,7 @@ class Counters:
             series.n_rows += len(part.rows)
         took_ms = served.latency_ms
         series.total_ms += took_ms
+        series.last_us = served.predicted_us
         series.buckets[bisect_left(_MS, took_ms)] += 1
 
     def shadowed(self, model: str, served: Served) -> None:
@@ -170,6 +182,13 @@ class Counters:
         """The newest swaps and failed swaps, the oldest first."""
         return list(self._events)
 
+    def last_ms(self, model: str, number: str) -> int:
+        """Return when a version answered last, in milliseconds since 1970; 0: never here."""
+        found = [
+            each.last_us for key, each in self._series.copy().items() if key[:2] == (model, number)
+        ]
+        return max(found, default=0) // 1000
+
     def counts(self) -> Counts:
         """Return everything that only grows, in the form in which workers are added up."""
         # dict.copy does not let go of the interpreter: the loop's thread cannot add meanwhile.
@@ -183,6 +202,11 @@ class Counters:
             ],
             "request_seconds": [
                 (key, [*map(float, each.buckets), each.total_ms / 1e3]) for key, each in series
+            ],
+            "failed_requests": [
+                (key, [float(each.n_failed), each.failed_ms / 1e3])
+                for key, each in series
+                if key[1] != MIXED
             ],
             "gone": [((), [float(self._n_gone)])],
         }
@@ -223,6 +247,8 @@ class Counters:
             series = self._of(model, part.loaded.number, part.arm)
             if part.scores is None:
                 series.n_failed_rows += len(part.rows)
+                series.n_failed += 1
+                series.failed_ms += served.latency_ms
             else:
                 series.n_rows += len(part.rows)
         return series if len(served.parts) == 1 else self._of(model, MIXED, MIXED)

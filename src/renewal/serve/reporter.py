@@ -144,6 +144,7 @@ class Reporter:
             **works.counters.counts(),
             **{family: [((), [value])] for family, value in alone.items()},
             "batch_rows": [(key, each.buckets()) for key, each in self._batches.items()],
+            "predict_seconds": [(key, [each.seconds()]) for key, each in self._batches.items()],
         }
 
 
@@ -153,13 +154,20 @@ class _Batches:
     def __init__(self) -> None:
         self._kept: list[BatchStats] = []
         self._folded = [0.0] * (len(BATCH_ROWS) + 2)
+        self._folded_s = 0.0
 
     def see(self, stats: BatchStats) -> None:
         """Take the counts of a batcher, if they are not known yet."""
         if not any(each is stats for each in self._kept):
             self._kept.append(stats)
             if len(self._kept) > _KEPT_BATCHERS:
-                self._folded = _plus(self._folded, self._kept.pop(0))
+                oldest = self._kept.pop(0)
+                self._folded = _plus(self._folded, oldest)
+                self._folded_s += oldest.predict_s
+
+    def seconds(self) -> float:
+        """Return the time of all batches."""
+        return self._folded_s + sum(each.predict_s for each in self._kept)
 
     def buckets(self) -> list[float]:
         """Return the count of each bucket, then the sum of rows."""
