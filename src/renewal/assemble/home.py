@@ -26,6 +26,8 @@ from renewal.loop.happening import Happening, HearRecipe, Tell, hear_no_recipe, 
 from renewal.loop.workshop import Workshop
 from renewal.registry.db import Database
 from renewal.registry.registry import Registry
+from renewal.serve.options import ServeOptions
+from renewal.serve.run_folder import RunFolder
 from renewal.serve.server import Server
 from renewal.store.local import LocalStore
 
@@ -184,23 +186,35 @@ class Home:
         """Return the folder into which servers write a model's log segments."""
         return self.place.segments(name)
 
-    def server(self, **options: Any) -> Server:
+    def server(self, *, run: RunFolder | None = None, **options: Any) -> Server:
         """Return a server that is not started yet; `options` override the policy's.
 
         Parameters
         ----------
+        run : RunFolder or None
+            That of the server of which this one is a worker; default: one of its own.
         **options
             Fields of `ServeOptions`, such as ``port`` and ``host``.
         """
-        policy = self.policy()
         return Server(
             self.registry,
             self.store,
             self.feed,
             self.root / "log",
             self.clock,
-            _replaced(policy.serve, {"trust": policy.trust, **options}),
+            self.serve_options(**options),
+            run=run or self.run_folder(),
         )
+
+    def serve_options(self, **options: Any) -> ServeOptions:
+        """Return how a server serves: as the policy says, but for `options`."""
+        policy = self.policy()
+        found: ServeOptions = _replaced(policy.serve, {"trust": policy.trust, **options})
+        return found
+
+    def run_folder(self) -> RunFolder:
+        """Return where a server says what it does; it is made when the server starts."""
+        return RunFolder(self.root / "run")
 
     def serve(self, port: int = 8080, **options: Any) -> Server:
         """Serve every model of the home over HTTP, in a thread, until `stop`.

@@ -1,4 +1,4 @@
-"""Commands that change what is live: ``serve gate watch promote rollback``."""
+"""Commands that change what is live: ``gate watch promote rollback``."""
 
 from __future__ import annotations
 
@@ -26,25 +26,8 @@ from renewal.core.errors import Refused
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (serve, gate, watch, promote, rollback):
+    for command in (gate, watch, promote, rollback):
         app.command()(command)
-
-
-def serve(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
-    home: HomeOption = DEFAULT_HOME,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Serve every model over HTTP (Open Inference Protocol V2) until told to stop."""
-    with open_existing(home, database) as opened:
-        server = opened.server(host=host, port=port)
-        server.run(
-            on_ready=lambda url: answer(
-                {"url": url}, as_json=as_json, text=[f"serving on {url} (Ctrl+C stops)"]
-            )
-        )
 
 
 def gate(

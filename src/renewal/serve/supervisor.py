@@ -73,6 +73,11 @@ class Ticket(msgspec.Struct, frozen=True):
     more: dict[str, Any]
 
 
+def read_ticket(line: bytes) -> Ticket:
+    """Read what a worker is told when it starts."""
+    return msgspec.json.decode(line, type=Ticket)
+
+
 @dataclass(slots=True)
 class _Worker:
     number: int
