@@ -15,7 +15,8 @@ from renewal.core.plan import Arm, Plan
 from renewal.core.spec import Field, ModelSpec, Signature
 from renewal.core.version import Manifest, Version
 from renewal.models.task import Binary
-from renewal.serve.slots import Counted, Generation, Loaded, Slot
+from renewal.serve.counted import Counted
+from renewal.serve.slots import Generation, Loaded, Slot
 
 
 class Closable:

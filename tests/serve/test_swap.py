@@ -316,7 +316,7 @@ def test_a_slow_load_delays_neither_other_models_nor_a_way_back(
     back = home.steady(v1)
     server.wait_for("flights", back, timeout_s=5)
     gate.is_open.set()
-    assert eventually(server._works.follower._loading["flights"].done)
+    assert eventually(server._works.follower._placing._loading["flights"].done)
     time.sleep(0.1)
     stats = server.stats()["models"]["flights"]
     assert (stats["plan_seq"], stats["versions"]) == (back, ["v1"])

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, delete, insert, update
 
 from renewal.core.errors import Conflict, Invalid, Refused
 from renewal.core.verdict import Verdict
+from renewal.registry.changes import announce
 from renewal.registry.events import append_event, moves_of
 from renewal.registry.lookup import find_verdict, pointed, require_version
 from renewal.registry.records import AliasMove, Move
@@ -89,6 +90,7 @@ def move_aliases(
         raise _refused(model, grounds, verdict, "kind 'first', where no champion is made")
     for move in moves:
         _point(connection, model, move, at)
+    announce(connection)
     append_event(
         connection,
         at,

@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select
 
 from renewal.core.plan import Plan
+from renewal.registry.changes import announce
 from renewal.registry.codec import from_plain, to_plain
 from renewal.registry.lookup import find_model, require_version
 from renewal.registry.tables import plans
@@ -25,6 +26,7 @@ def publish(connection: Connection, plan: Plan, at: datetime) -> int:
     done = connection.execute(
         insert(plans).values(model=plan.model, body=to_plain(plan), at=at).returning(plans.c.id)
     )
+    announce(connection)
     return int(done.scalar_one())
 
 

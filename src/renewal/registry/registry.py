@@ -180,6 +180,14 @@ class Registry(TokenShelf):
             )
             return {row.alias: row.version_id for row in found}
 
+    def pointers(self) -> dict[str, dict[str, str]]:
+        """Return where every alias of every model points, in one query."""
+        found: dict[str, dict[str, str]] = {}
+        with self.db.read() as connection:
+            for row in connection.execute(select(aliases)):
+                found.setdefault(row.model, {})[row.alias] = row.version_id
+        return found
+
     def move(
         self,
         model: str,

@@ -7,14 +7,14 @@ does come is large, slow, or wrong.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Sequence
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import pyarrow as pa
 
 from renewal.core.clock import to_us
 from renewal.core.errors import Invalid, NotFound, RenewalError
+from renewal.serve.asking import query_of, refusal
 from renewal.serve.feedback import (
     LabelEntry,
     check_kind,
@@ -25,28 +25,22 @@ from renewal.serve.feedback import (
 )
 from renewal.serve.front import Front, Request, Target
 from renewal.serve.http import (
-    FAILED,
     MISSING,
-    TOO_LARGE,
     WRONG_METHOD,
     GoneError,
     Receive,
     Reply,
     Scope,
     Send,
-    TooLargeError,
     error_reply,
     json_reply,
     read_body,
-    reply_to,
     send_reply,
 )
 from renewal.serve.outcome import Outcome
 from renewal.serve.query import Query
 from renewal.serve.routes import PAGES, front_of
 from renewal.serve.works import Works
-
-_LOG = logging.getLogger("renewal.serve")
 
 
 class App:
@@ -69,10 +63,10 @@ class App:
             request = _request_of(scope)
             found = front_of(request.path)
             if found is None:
-                reply = await self._guarded(self._page(request, scope, receive), scope)
+                reply = await self._guarded(self._page(request, scope, receive), request)
+                works.counters.answered(reply.status)
             else:
                 reply = await self._predicted(request, scope, receive, *found)
-            works.counters.answered(reply.status)
             await send_reply(send, reply, is_last=works.is_draining)
         except GoneError:
             works.counters.gone()
@@ -80,23 +74,15 @@ class App:
             works.counters.close()
 
     async def _guarded(
-        self, work: Awaitable[Reply], scope: Scope, front: Front | None = None
+        self, work: Awaitable[Reply], request: Request, front: Front | None = None
     ) -> Reply:
         """Turn errors into replies: the request border."""
         try:
             return await work
         except GoneError:
             raise
-        except RenewalError as error:
-            return reply_to(error) if front is None else front.refuse(error)
-        except TooLargeError:
-            limit = self._works.options.max_body_bytes
-            return error_reply(
-                TOO_LARGE, f"the body is larger than {limit} bytes: send it in parts"
-            )
         except Exception as error:  # noqa: BLE001  # the request border: the worker lives on
-            _LOG.exception("request failed path=%s", scope["path"])
-            return error_reply(FAILED, f"internal error: {type(error).__name__}")
+            return refusal(self._works, request, error, front)
 
     async def _page(self, request: Request, scope: Scope, receive: Receive) -> Reply:
         """Answer everything that is no prediction."""
@@ -116,22 +102,24 @@ class App:
     async def _predicted(
         self, request: Request, scope: Scope, receive: Receive, front: Front, target: Target
     ) -> Reply:
-        if request.method != "POST":
-            return wrong_method("POST")
-        return await self._guarded(
-            self._answered(request, scope, receive, front, target), scope, front
-        )
-
-    async def _answered(
-        self, request: Request, scope: Scope, receive: Receive, front: Front, target: Target
-    ) -> Reply:
         works = self._works
-        if target.model is not None:
-            works.slot(target.model)  # before the body of an unknown model is read
-        request.body = await read_body(scope, receive, works.options.max_body_bytes)
-        query = front.read(request, target, works)
-        outcome = await self._unless_gone(query, receive)
-        return front.write(outcome, request, query)
+        outcome: Outcome | None = None
+
+        async def answered() -> Reply:
+            nonlocal outcome
+            if request.method != "POST":
+                return wrong_method("POST")
+            if target.model is not None:
+                works.slot(target.model)  # before the body of an unknown model is read
+            request.body = await read_body(scope, receive, works.options.max_body_bytes)
+            query = query_of(works, front, target, request)
+            outcome = await self._unless_gone(query, receive)
+            return front.write(outcome, request, query)
+
+        reply = await self._guarded(answered(), request, front)
+        model = works.known(target.model)
+        works.counters.answered(reply.status, front.protocol, outcome, model=model)
+        return reply
 
     async def _unless_gone(self, query: Query, receive: Receive) -> Outcome:
         """Wait for an outcome; a client that leaves meanwhile leaves the batch, too."""
@@ -186,6 +174,7 @@ class App:
             taken = await loop.run_in_executor(
                 works.feedback_pool, self._write_labels, model, entries, tables
             )
+        works.counters.labelled(model, taken["n_labels"])
         return json_reply(taken)
 
     def _write_labels(
@@ -206,7 +195,8 @@ def wrong_method(allowed: str) -> Reply:
 
 
 def _request_of(scope: Scope) -> Request:
-    path = tuple(part for part in scope["path"].split("/") if part)
+    # Split first: an encoded slash is part of a name.
+    path = tuple(unquote(part) for part in scope["raw_path"].decode().split("/") if part)
     text = scope.get("query_string", b"")
     query = dict(parse_qsl(text.decode("latin-1"))) if text else {}
     return Request(scope["method"], path, scope["headers"], query=query)

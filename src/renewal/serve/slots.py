@@ -8,9 +8,8 @@ has ended. Readers take no lock that a swap holds while it works.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,57 +23,11 @@ from renewal.core.version import Version
 from renewal.models.contract import Runtime
 from renewal.models.task import Scores, Task
 from renewal.serve.batcher import Batcher
+from renewal.serve.counted import Counted
 from renewal.serve.features import Features
 
 _SAMPLES = 64
 _FIRST = np.arange(1)
-
-
-class Counted:
-    """A thing with holders, let go of when the last of them leaves.
-
-    It is born with one holder, its owner. The lock is held for two instructions and
-    never during a load, a prediction or a close.
-
-    Parameters
-    ----------
-    on_empty : callable
-        Called once, by whoever leaves last.
-
-    Examples
-    --------
-    >>> gone = []
-    >>> thing = Counted(lambda: gone.append("closed"))
-    >>> thing.enter()
-    True
-    >>> thing.leave(); thing.leave(); gone
-    ['closed']
-    >>> thing.enter()
-    False
-    """
-
-    __slots__ = ("_lock", "_n_holders", "_on_empty")
-
-    def __init__(self, on_empty: Callable[[], None]) -> None:
-        self._lock = threading.Lock()
-        self._n_holders = 1
-        self._on_empty = on_empty
-
-    def enter(self) -> bool:
-        """Become a holder; False when the last one has left already."""
-        with self._lock:
-            if self._n_holders == 0:
-                return False
-            self._n_holders += 1
-            return True
-
-    def leave(self) -> None:
-        """Stop being a holder."""
-        with self._lock:
-            self._n_holders -= 1
-            is_empty = self._n_holders == 0
-        if is_empty:
-            self._on_empty()
 
 
 class Loaded:
@@ -190,6 +143,8 @@ class Generation:
         one hold on each and releases it when its last lease has ended.
     aliases : mapping of str to str, default empty
         From an alias to the id of the version that it points at.
+    wanted : object, default None
+        What it was made for; the follower compares it with what is wanted now.
 
     Attributes
     ----------
@@ -211,6 +166,7 @@ class Generation:
         "only",
         "plan",
         "seq",
+        "wanted",
     )
 
     def __init__(
@@ -219,7 +175,10 @@ class Generation:
         plan: Plan,
         loaded: Mapping[str, Loaded],
         aliases: Mapping[str, str] | None = None,
+        *,
+        wanted: object = None,
     ) -> None:
+        self.wanted = wanted
         self.seq = seq
         self.plan = plan
         self.loaded = dict(loaded)
@@ -241,6 +200,11 @@ class Generation:
     def leave(self) -> None:
         """End a lease."""
         self._holders.leave()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its last lease has ended and its versions are let go of."""
+        return self._holders.is_empty
 
     def named(self, text: str) -> Loaded:
         """Return the loaded version that a URL names, as ``3``, ``v3`` or by an alias.
@@ -296,6 +260,14 @@ class Slot:
         Why the former champion could not be test-loaded; empty when it was, or there is none.
     samples : deque of Features
         Rows of recent requests, by which the next version is warmed up.
+    n_seen : int
+        Requests that were asked for a row.
+    is_unloaded : bool
+        Whether somebody has unloaded the model by hand.
+    is_wanted : bool
+        Whether there is a plan or a champion to serve.
+    broken, broken_for : frozenset of str, object
+        Versions that only aliases name and that did not load, and for which wish.
     """
 
     spec: ModelSpec
@@ -305,6 +277,10 @@ class Slot:
     rollback_failure: str = ""
     samples: deque[Features] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
     n_seen: int = 0
+    is_unloaded: bool = False
+    is_wanted: bool = False
+    broken: frozenset[str] = frozenset()
+    broken_for: object = None
 
     def wants_sample(self) -> bool:
         """Say whether the rows of this request are kept: the first 64, then one in 1,024."""
@@ -329,8 +305,10 @@ class Slot:
                 raise Unavailable(
                     f"model {self.spec.name!r}",
                     needs="a loaded version",
-                    came=self.failure or "none yet",
-                    todo="Try again in a moment; see the server's log if it lasts.",
+                    came="unloaded" if self.is_unloaded else self.failure or "none yet",
+                    todo="Load the model again."
+                    if self.is_unloaded
+                    else "Try again in a moment; see the server's log if it lasts.",
                     retry_after_s=1.0,
                 )
             # False only when a swap came between the two lines: the pointer has moved on.

@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable, Mapping
 from time import monotonic
 
-from renewal.core.errors import NotFound, Unavailable
+from renewal.core.errors import NotFound, RenewalError, Unavailable
 from renewal.core.plan import Plan
+from renewal.registry.changes import Changes, changes_of
 from renewal.registry.registry import Registry
 from renewal.serve.counters import Counters
 from renewal.serve.loading import Loader
@@ -24,6 +25,8 @@ from renewal.serve.wanted import champion_plan, wanted_of
 _LOG = logging.getLogger("renewal.serve")
 # PostgreSQL hands out numbers before commit: a plan may appear behind a newer one.
 _OVERLAP_PLANS = 64
+# A stop waits no longer than this for the thread that listens.
+_LISTEN_S = 0.1
 
 
 class Follower:
@@ -58,6 +61,7 @@ class Follower:
         unloaded: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.slots: dict[str, Slot] = {}
+        self.n_polls = 0
         self.has_polled = False
         self._registry = registry
         self._loader = loader
@@ -66,11 +70,13 @@ class Follower:
         self._seq = 0
         self._plans: dict[str, tuple[int, Plan]] = {}
         self._wake = threading.Event()
+        self._closing = threading.Event()
         self._is_closed = False
         self._change = threading.Condition()
         self._unsubscribe: Callable[[], None] = lambda: None
         self._placing = Placing(loader, options, counters, self._changed)
         self._thread = threading.Thread(target=self._work, name="renewal-follower", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="renewal-changes", daemon=True)
 
     def start(self) -> None:
         """Load what the registry says now, then go on in threads."""
@@ -79,6 +85,7 @@ class Follower:
         self._placing.wait()
         self.has_polled = True
         self._thread.start()
+        self._listener.start()
         for slot in list(self.slots.values()):
             self._placing.in_background(self._test_rollback_target, slot)
 
@@ -86,9 +93,12 @@ class Follower:
         """Stop following, and let go of every generation once its leases have ended."""
         self._unsubscribe()
         self._is_closed = True
+        self._closing.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        if self._listener.is_alive():
+            self._listener.join()
         self._placing.close(list(self.slots.values()))
 
     @property
@@ -114,6 +124,10 @@ class Follower:
         if model is not None:
             self._placing.forget_failure(model)
         self._wake.set()
+
+    def is_loading(self, model: str) -> bool:
+        """Say whether a version of a model is being loaded."""
+        return self._placing.is_loading(model)
 
     def wait_for(self, model: str, seq: int, timeout_s: float) -> None:
         """Wait until a model's slot obeys a plan, or a newer one.
@@ -150,10 +164,11 @@ class Follower:
                     self._hear(*newest)
         for seq, plan in self._registry.plans_after(max(self._seq - _OVERLAP_PLANS, 0)):
             self._hear(seq, plan)
-        unloaded = self._unloaded()
+        unloaded, pointers = self._unloaded(), self._registry.pointers()
         for model, slot in list(self.slots.items()):
-            self._look(slot, is_unloaded=model in unloaded)
+            self._look(slot, pointers.get(model, {}), is_unloaded=model in unloaded)
         self._placing.check()
+        self.n_polls += 1
 
     def _changed(self) -> None:
         """Look again, for something newer may have come, and wake who waits for a plan."""
@@ -172,6 +187,20 @@ class Follower:
             except Exception:  # noqa: BLE001  # the worker border: the registry may be away
                 _LOG.exception("could not ask the registry; what is loaded goes on serving")
 
+    def _listen(self) -> None:
+        """Wake the follower soon after a commit of another process."""
+        changes: Changes | None = None
+        while not self._is_closed:
+            try:
+                changes = changes or changes_of(self._registry.db)
+                if changes.wait(_LISTEN_S):
+                    self._wake.set()
+            except RenewalError as error:
+                _LOG.warning("polling instead of listening error=%s", error)
+                self._closing.wait(self._options.poll_s)
+        if changes is not None:
+            changes.close()
+
     def _obeys(self, model: str, seq: int) -> bool:
         slot = self.slots.get(model)
         return slot is not None and slot.generation is not None and slot.generation.seq >= seq
@@ -181,10 +210,9 @@ class Follower:
         if seq > self._plans.get(plan.model, (-1,))[0]:
             self._plans[plan.model] = (seq, plan)
 
-    def _look(self, slot: Slot, *, is_unloaded: bool) -> None:
+    def _look(self, slot: Slot, aliases: Mapping[str, str], *, is_unloaded: bool) -> None:
         """Find out what one slot is to serve, and follow it."""
         model = slot.spec.name
-        aliases = self._registry.aliases(model)
         seq, plan = self._plans.get(model, (0, None))
         if plan is None and "champion" in aliases:
             plan = champion_plan(model, aliases["champion"])
@@ -209,7 +237,9 @@ class Follower:
                 _LOG.info("rollback target loads model=%s version=%s", model, version.name)
 
 
-def slot_of(slots: Mapping[str, Slot], model: str, *, is_ready: bool) -> Slot:
+def slot_of(
+    slots: Mapping[str, Slot], model: str, *, is_ready: bool, word: str = "a request"
+) -> Slot:
     """Return a model's slot.
 
     Raises
@@ -233,6 +263,6 @@ def slot_of(slots: Mapping[str, Slot], model: str, *, is_ready: bool) -> Slot:
     raise NotFound(
         "the server",
         needs=f"one of its models {', '.join(sorted(slots)) or '(none)'}",
-        came=f"a request for unknown model {model!r}",
+        came=f"{word} for unknown model {model!r}",
         todo="Check the name in the URL.",
     )

@@ -1,0 +1,51 @@
+"""What all HTTP ways to a prediction share: a request becomes a query, an error a reply."""
+
+from __future__ import annotations
+
+import logging
+
+from renewal.core.errors import RenewalError
+from renewal.serve.front import Front, Request, Target
+from renewal.serve.http import FAILED, TOO_LARGE, Reply, TooLargeError, error_reply, reply_to
+from renewal.serve.query import Query
+from renewal.serve.works import Works
+
+_LOG = logging.getLogger("renewal.serve")
+
+
+def query_of(works: Works, front: Front, target: Target, request: Request) -> Query:
+    """Read a prediction request.
+
+    Raises
+    ------
+    RenewalError
+        What is wrong with it, or that it is not allowed.
+    """
+    query = front.read(request, target, works)
+    sticky = request.header(works.sticky_header)
+    if sticky:
+        query.sticky = sticky.decode("latin-1")
+    return query
+
+
+def refusal(works: Works, request: Request, error: Exception, front: Front | None) -> Reply:
+    """Return the reply to an error: the request border, where the worker lives on.
+
+    Parameters
+    ----------
+    works : Works
+        Its limits are named.
+    request : Request
+        What was asked.
+    error : Exception
+        What came of it.
+    front : Front or None
+        Whose form the reply has; None: that of V2.
+    """
+    if isinstance(error, RenewalError):
+        return reply_to(error) if front is None else front.refuse(error)
+    if isinstance(error, TooLargeError):
+        limit = works.options.max_body_bytes
+        return error_reply(TOO_LARGE, f"the body is larger than {limit} bytes: send it in parts")
+    _LOG.error("request failed path=/%s", "/".join(request.path), exc_info=error)
+    return error_reply(FAILED, f"internal error: {type(error).__name__}")

@@ -1,0 +1,234 @@
+"""The fast lane: predictions that are answered without a task, from the parser to the socket.
+
+uvicorn makes a task, an event and half a dozen dictionaries for each request, which takes
+longer than a small model. A prediction whose body is small and whose connection has nothing
+else under way needs none of that: it is read when its last byte has come, put into the queue of
+its version, and written when its scores come back. Every other request takes uvicorn's way to
+the application; both use the same fronts, the same inference and the same errors.
+
+A request in the lane stands where uvicorn keeps its cycle, so that pipelined requests,
+keep-alive and shutdown go on as uvicorn does them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from renewal.core.errors import RenewalError
+from renewal.serve.asking import query_of, refusal
+from renewal.serve.front import Front, Request, Target
+from renewal.serve.http import Reply
+from renewal.serve.outcome import Outcome
+from renewal.serve.routes import front_of
+
+if TYPE_CHECKING:
+    from renewal.serve.inference import Ticket
+    from renewal.serve.query import Query
+    from renewal.serve.works import Works
+
+_LOG = logging.getLogger("renewal.serve")
+_MOST_BYTES = 1024 * 1024
+_MOST_URLS = 4096
+
+_Way = tuple[Front, Target, tuple[str, ...], Mapping[str, str]]
+
+
+class _Silent:
+    """Stands for the event by which uvicorn wakes an application that reads."""
+
+    def set(self) -> None:
+        """Wake nobody: the body was complete."""
+
+
+_SILENT = _Silent()
+
+
+class Direct:
+    """A request in the lane; has what uvicorn asks of a cycle."""
+
+    __slots__ = (
+        "body",
+        "disconnected",
+        "keep_alive",
+        "lane",
+        "message_event",
+        "query",
+        "request",
+        "response_complete",
+        "ticket",
+        "way",
+    )
+
+    def __init__(self, lane: Lane, way: _Way, *, keep_alive: bool) -> None:
+        self.lane = lane
+        self.way = way
+        self.keep_alive = keep_alive
+        self.body: bytes | bytearray = b""
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = _SILENT
+        self.request: Request | None = None
+        self.query: Query | None = None
+        self.ticket: Ticket | None = None
+
+    def start(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Read the request, which is complete, and put it on its way."""
+        works, (front, target, path, query) = self.lane.works, self.way
+        works.counters.open()
+        request = self.request = Request("POST", path, headers, bytes(self.body), query)
+        try:
+            self.query = query_of(works, front, target, request)
+            self.ticket = works.inference.start(self.query, self.done)
+        except Exception as error:  # noqa: BLE001  # the request border: the worker lives on
+            self._reply(refusal(works, request, error, front))
+
+    def done(self, came: Outcome | RenewalError) -> None:
+        """Write what the request came to."""
+        if self.response_complete:
+            return
+        assert self.request is not None and self.query is not None  # noqa: PT018  # both are set when it starts
+        front = self.way[0]
+        try:
+            if isinstance(came, RenewalError):
+                reply = refusal(self.lane.works, self.request, came, front)
+            else:
+                reply = front.write(came, self.request, self.query)
+        except Exception as error:  # noqa: BLE001  # the request border: the worker lives on
+            reply = refusal(self.lane.works, self.request, error, front)
+        self._reply(reply, came if isinstance(came, Outcome) else None)
+
+    def gone(self) -> None:
+        """Take the request back: its client has left."""
+        if not self.response_complete:
+            self.response_complete = True
+            if self.ticket is not None:
+                self.ticket.cancel()
+            if self.request is not None:
+                self.lane.works.counters.gone()
+                self.lane.works.counters.close()
+
+    def _reply(self, reply: Reply, outcome: Outcome | None = None) -> None:
+        self.response_complete = True
+        works, (front, target, _path, _query) = self.lane.works, self.way
+        counters = works.counters
+        model = "" if outcome is not None else works.known(target.model)
+        counters.answered(reply.status, front.protocol, outcome, model=model)
+        counters.close()
+        self.lane.send_direct(reply, keep_alive=self.keep_alive)
+
+
+class Lane(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with a fast lane for predictions; see `lane_of`."""
+
+    works: Works
+    ways: dict[bytes, _Way]
+
+    def on_headers_complete(self) -> None:
+        """Take a request into the lane, or hand it to uvicorn."""
+        way = self._way()
+        if way is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = Direct(self, way, keep_alive=self.parser.should_keep_alive())  # type: ignore[assignment]  # it stands where a cycle does
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body."""
+        direct: Any = self.cycle
+        if type(direct) is not Direct:
+            super().on_body(body)
+        elif not direct.body:
+            direct.body = body
+        else:
+            direct.body = bytearray(direct.body) + body
+
+    def on_message_complete(self) -> None:
+        """Start a request of the lane."""
+        direct: Any = self.cycle
+        if type(direct) is not Direct:
+            super().on_message_complete()
+        elif not direct.response_complete:
+            direct.start(self.headers)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take back what the client does not wait for any more."""
+        direct: Any = self.cycle
+        if type(direct) is Direct:
+            direct.gone()
+        super().connection_lost(exc)
+
+    def send_direct(self, reply: Reply, *, keep_alive: bool) -> None:
+        """Write a reply to the connection, and go on with what waits behind it."""
+        if self.transport.is_closing():
+            return
+        is_last = not keep_alive or self.works.is_draining
+        parts = [
+            STATUS_LINE[reply.status],
+            b"content-type: ",
+            reply.content_type,
+            b"\r\ncontent-length: %d\r\n" % len(reply.body),
+        ]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        for name, value in reply.headers.items():
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"connection: close\r\n\r\n" if is_last else b"\r\n")
+        parts.append(reply.body)
+        self.transport.write(b"".join(parts))
+        if is_last:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _way(self) -> _Way | None:
+        """Return the way of a request that the lane can take; None: it is uvicorn's."""
+        way = self.ways.get(self.url)
+        if way is None:
+            way = self._new_way()
+            if way is None:
+                return None
+        cycle: Any = self.cycle
+        parser = self.parser
+        is_free = cycle is None or cycle.response_complete
+        if (
+            not is_free
+            or parser.get_method() != b"POST"
+            or self.expect_100_continue
+            or self.flow.write_paused
+            or parser.should_upgrade()
+        ):
+            return None
+        return way if self._is_small() else None
+
+    def _new_way(self) -> _Way | None:
+        parsed = httptools.parse_url(self.url)
+        text = parsed.path.decode("ascii")
+        path = tuple(unquote(part) for part in text.split("/") if part)
+        found = front_of(path)
+        if found is None:
+            return None
+        front, target = found
+        query = dict(parse_qsl((parsed.query or b"").decode("latin-1")))
+        # Only URLs of models that exist are kept: others could fill the table with anything.
+        if target.model in self.works.follower.slots and len(self.ways) < _MOST_URLS:
+            self.ways[self.url] = (front, target, path, query)
+        return front, target, path, query
+
+    def _is_small(self) -> bool:
+        """Whether the whole body is announced, and is small."""
+        for name, value in self.headers:
+            if name == b"content-length":
+                most = min(_MOST_BYTES, self.works.options.max_body_bytes)
+                return len(value) <= 7 and int(value) <= most
+            if name == b"transfer-encoding":
+                return False
+        return False
+
+
+def lane_of(works: Works) -> type[Lane]:
+    """Return the protocol class of a server, for ``uvicorn.Config(http=...)``."""
+    return type("Lane", (Lane,), {"works": works, "ways": {}})
