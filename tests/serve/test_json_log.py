@@ -102,6 +102,13 @@ def test_the_event_is_all_words_before_the_first_field(log: Log) -> None:
         "rows": 5,
         "text": "at the end",
     }
+    assert log.one("failed path=/%s, n=%d; more", "a b", 3) == {
+        "event": "failed",
+        "path": "/a b",
+        "n": 3,
+        "text": "more",
+    }
+    assert log.one("share=%d%% of=100%%", 3) == {"event": "", "share": "3%", "of": "100%"}
     assert log.one("stopped reason=asked") == {"event": "stopped", "reason": "asked"}
 
 

@@ -29,7 +29,7 @@ from renewal.serve.options import Form
 
 _OURS = "renewal"
 _LONGEST = 16_384  # characters of one value
-_FIELD = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?:%(?P<how>[-#0 +\d.]*[a-zA-Z])|(?P<word>[^\s%]\S*))")
+_FIELD = re.compile(r"(?P<key>[A-Za-z_]\w*)=(?P<value>\S+?)[,;]?(?=\s|$)")
 _SLOT = re.compile(r"%(?:%|[-#0 +\d.]*[a-zA-Z])")
 _NUMBERS = frozenset("dieEfFgG")
 _RESERVED = frozenset({"ts", "level", "logger", "event", "text", "exception", "stack"})
@@ -137,15 +137,14 @@ def _filled(template: str, args: Iterator[Any] | None) -> tuple[str, Mapping[str
     words: list[str] = []
     done = 0
     for match in _FIELD.finditer(template):
-        if match["how"] is not None and args is None:
-            continue
         words.append(_words(template[done : match.start()], args))
         done = match.end()
-        if match["how"] is None:
-            fields[match["key"]] = match["word"]
+        value = match["value"]
+        is_slot = args is not None and value != "%%" and _SLOT.fullmatch(value)
+        if args is not None and is_slot:
+            fields[match["key"]] = _value(value, next(args))
         else:
-            assert args is not None
-            fields[match["key"]] = _value(f"%{match['how']}", next(args))
+            fields[match["key"]] = _cut(_words(value, args))
     words.append(_words(template[done:], args))
     event, *after = words
     return event.strip(), fields, " ".join(part for part in map(str.strip, after) if part)
