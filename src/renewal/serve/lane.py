@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from renewal.core.errors import RenewalError
 from renewal.serve.asking import query_of, refusal
 from renewal.serve.front import Front, Request, Target
 from renewal.serve.http import Reply
+from renewal.serve.limits import BoundedProtocol
 from renewal.serve.outcome import Outcome
 from renewal.serve.routes import front_of
 
@@ -123,7 +124,7 @@ class Direct:
         self.lane.send_direct(reply, keep_alive=self.keep_alive)
 
 
-class Lane(HttpToolsProtocol):
+class Lane(BoundedProtocol):
     """uvicorn's HTTP protocol with a fast lane for predictions; see `lane_of`."""
 
     works: Works
@@ -131,6 +132,7 @@ class Lane(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Take a request into the lane, or hand it to uvicorn."""
+        self.check_head()
         way = self._way()
         if way is None:
             super().on_headers_complete()
