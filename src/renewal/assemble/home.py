@@ -203,12 +203,13 @@ class Home:
             self.root / "log",
             self.clock,
             self.serve_options(**options),
+            options_of=lambda name: self.serve_options(name, **options),
             run=run or self.run_folder(),
         )
 
-    def serve_options(self, **options: Any) -> ServeOptions:
-        """Return how a server serves: as the policy says, but for `options`."""
-        policy = self.policy()
+    def serve_options(self, model: str | None = None, **options: Any) -> ServeOptions:
+        """Return how a server serves, or a model in it: as the policy says, but for `options`."""
+        policy = self.policy(model)
         found: ServeOptions = _replaced(policy.serve, {"trust": policy.trust, **options})
         return found
 

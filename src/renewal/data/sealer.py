@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Protocol
 
 from renewal.core.errors import Corrupt, Invalid, RenewalError, Unavailable
@@ -12,6 +13,7 @@ from renewal.data.feed import Feed
 from renewal.data.segment import Segment, read_segment, segment_paths, sync_folder
 
 _COMMIT_ROWS = 50_000
+_STEP_S = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -57,8 +59,13 @@ class Sealer:
         self._folder = folder
         self._lease = lease
 
-    def seal(self) -> int:
+    def seal(self, wait_s: float = 0.0) -> int:
         """Take in every segment that is there.
+
+        Parameters
+        ----------
+        wait_s : float, seconds, default 0
+            How long to wait while another process is sealing.
 
         Returns
         -------
@@ -75,11 +82,17 @@ class Sealer:
         """
         if not segment_paths(self._folder):
             return 0
-        try:
-            self._lease.acquire()
-        except Unavailable as error:
-            _log.debug("another process seals %s: %s", self._folder, error)
-            return 0
+        until_s = monotonic() + wait_s
+        while True:
+            try:
+                self._lease.acquire()
+            except Unavailable as error:
+                if monotonic() < until_s:
+                    sleep(_STEP_S)
+                    continue
+                _log.debug("another process seals %s: %s", self._folder, error)
+                return 0
+            break
         try:
             return self._seal_all()
         finally:

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from renewal.core.errors import RenewalError
-from renewal.core.ids import new_id
 from renewal.registry.db import Database
-from renewal.registry.leases import Lease
+from renewal.registry.leases import Lease, holder_name
 
 TTL_S = 10.0
 """How long after the death of its holder a lease can be taken over, seconds."""
 
 _log = logging.getLogger(__name__)
-
-
-def holder_name() -> str:
-    """Return a name for this process that no other process, now or later, shares."""
-    return f"{socket.gethostname()}:{os.getpid()}:{new_id()[-8:]}"
 
 
 @contextmanager

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, insert, select, update
 
 from renewal.core.clock import Clock, SystemClock
 from renewal.core.errors import Conflict, Invalid, Unavailable
+from renewal.core.ids import new_id
 from renewal.registry.db import Database
 from renewal.registry.tables import leases
+
+
+def holder_name() -> str:
+    """Return a name for this process that no other process, now or later, shares."""
+    return f"{socket.gethostname()}:{os.getpid()}:{new_id()[-8:]}"
 
 
 class Lease:

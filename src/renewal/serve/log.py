@@ -11,12 +11,14 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from time import sleep
 
 from renewal.core.errors import Unavailable
 from renewal.core.spec import ModelSpec
 from renewal.data.segment import SegmentWriter
+from renewal.serve.options import ServeOptions
 from renewal.serve.records import in_portions, tables_of
 from renewal.serve.served import Served
 
@@ -34,7 +36,9 @@ Done = Callable[[BaseException | None], None]
 class _Buffer:
     """What one model has answered since the last write.
 
-    `n_rows_handed` counts rows that the writer holds because the disk did not take them.
+    `n_rows_handed` counts rows that the writer holds because the disk did not take them. Of the
+    model's policy: `sample`, the share of requests that is logged, and `redacted`, the columns
+    that are not.
     """
 
     spec: ModelSpec
@@ -44,6 +48,8 @@ class _Buffer:
     n_rows: int = 0
     n_rows_handed: int = 0
     writer: SegmentWriter | None = None
+    sample: float = 1.0
+    redacted: frozenset[str] = frozenset()
 
 
 class PredictionLog:
@@ -57,9 +63,20 @@ class PredictionLog:
         How often it is written.
     max_rows : int
         Rows that may wait; more are dropped and counted.
+    options_of : callable
+        From a model's name to the options that say what of it is logged.
     """
 
-    def __init__(self, folder: Path, *, flush_s: float, max_rows: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        flush_s: float,
+        max_rows: int,
+        options_of: Callable[[str], ServeOptions] = lambda _: ServeOptions(),
+    ) -> None:
+        self.n_rows_sampled_out = 0
+        self._options_of = options_of
         self.n_rows_written = 0
         self.n_rows_dropped = 0
         self.n_failed_writes = 0
@@ -93,6 +110,12 @@ class PredictionLog:
             be written (the error); it makes the write happen at once.
         """
         n_rows = served.n_rows
+        buffer = self._buffers.get(spec.name) or self._buffer(spec)
+        if buffer.sample < 1.0 and not is_sampled(served, buffer.sample):
+            self.n_rows_sampled_out += n_rows
+            if done is not None:
+                done(None)
+            return
         with self._lock:
             # An entry larger than the buffer still fits an empty one.
             is_full = self._n_rows > 0 and self._n_rows + n_rows > self._max_rows
@@ -100,7 +123,6 @@ class PredictionLog:
                 self.n_rows_dropped += n_rows
             else:
                 self._n_rows += n_rows
-                buffer = self._buffers.setdefault(spec.name, _Buffer(spec))
                 buffer.entries.append(served)
                 buffer.ids.add(served.prediction_id)
                 buffer.n_rows += n_rows
@@ -145,6 +167,7 @@ class PredictionLog:
             "n_rows_written": self.n_rows_written,
             "n_rows_waiting": self._n_rows,
             "n_rows_dropped": self.n_rows_dropped,
+            "n_rows_sampled_out": self.n_rows_sampled_out,
             "n_entries_left_out": self.n_entries_left_out,
             "n_failed_writes": self.n_failed_writes,
         }
@@ -173,7 +196,7 @@ class PredictionLog:
                     buffer.n_rows += taken.n_rows
                 self._failed(taken, error)
                 raise
-            self._hand_over(writer, taken)
+            self._hand_over(writer, taken, buffer.redacted)
             # From here on the writer has them: they must not be given to it twice.
             buffer.n_rows_handed += taken.n_rows
             try:
@@ -188,10 +211,16 @@ class PredictionLog:
             buffer.n_rows_handed = 0
         _tell(taken.waiting, None)
 
-    def _hand_over(self, writer: SegmentWriter, taken: _Buffer) -> None:
+    def _buffer(self, spec: ModelSpec) -> _Buffer:
+        """Return the buffer of a model, made for its first entry."""
+        options = self._options_of(spec.name)
+        fresh = _Buffer(spec, sample=options.log_sample, redacted=frozenset(options.log_redact))
+        return self._buffers.setdefault(spec.name, fresh)
+
+    def _hand_over(self, writer: SegmentWriter, taken: _Buffer, redacted: frozenset[str]) -> None:
         """Make tables of the entries, a few at a time, so that requests get their turn."""
         for entries in in_portions(taken.entries, _PORTION_ROWS):
-            rows, predictions, n_left_out = tables_of(taken.spec, entries)
+            rows, predictions, n_left_out = tables_of(taken.spec, entries, redacted)
             writer.add(rows, predictions)
             self.n_entries_left_out += n_left_out
             sleep(_PAUSE_S)
@@ -223,6 +252,22 @@ class PredictionLog:
     def _failed(self, taken: _Buffer, error: BaseException) -> None:
         self.n_failed_writes += 1
         _tell(taken.waiting, error)
+
+
+def is_sampled(served: Served, share: float) -> bool:
+    """Say whether a request is among the share that is logged.
+
+    By a hash of what it is routed by, so that all requests of a user are, or none; of a request
+    that brings no key, by its id.
+    """
+    if served.sticky is not None:
+        text = served.sticky
+    elif served.facts is not None:
+        text = served.facts.sticky[0]
+    else:
+        text = served.prediction_id
+    digest = blake2b(text.encode(), digest_size=8, person=b"renewal-log").digest()
+    return int.from_bytes(digest, "little") < share * 2.0**64
 
 
 def _tell(waiting: list[Done], error: BaseException | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from renewal.core.spec import ModelSpec
 from renewal.data.columns import PREDICTIONS_SCHEMA, SYSTEM_SCHEMA, hash_keys, instants
 from renewal.data.rowkey import row_keys
 from renewal.data.stamp import stamp
-from renewal.serve.features import Features, joined
+from renewal.serve.features import joined
 from renewal.serve.routing import RowFacts
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("renewal.serve")
 
 
-def tables_of(spec: ModelSpec, entries: Sequence[Served]) -> tuple[pa.Table, pa.Table, int]:
+def tables_of(
+    spec: ModelSpec, entries: Sequence[Served], redacted: Collection[str] = ()
+) -> tuple[pa.Table, pa.Table, int]:
     """Return the rows table, the predictions table and the number of entries left out.
 
     Parameters
@@ -33,6 +35,9 @@ def tables_of(spec: ModelSpec, entries: Sequence[Served]) -> tuple[pa.Table, pa.
         The model.
     entries : sequence of Served
         In the order in which they were answered.
+    redacted : collection of str, default ()
+        Columns whose values are not written: null stands for them, and the keys of rows that
+        have none are hashes of what is written.
 
     Returns
     -------
@@ -46,14 +51,14 @@ def tables_of(spec: ModelSpec, entries: Sequence[Served]) -> tuple[pa.Table, pa.
     that it never stops those after it.
     """
     try:
-        facts = facts_of(spec, entries)
-        rows = rows_table(spec, entries, facts)
+        facts = facts_of(spec, entries, redacted)
+        rows = rows_table(spec, entries, facts, redacted)
         return rows, predictions_table(entries, facts), 0
     except (ValueError, TypeError, pa.ArrowException, RenewalError):
         if len(entries) == 1:
             _LOG.exception("an entry of the prediction log cannot be written model=%s", spec.name)
             return SYSTEM_SCHEMA.empty_table(), PREDICTIONS_SCHEMA.empty_table(), 1
-    parts = [tables_of(spec, [entry]) for entry in entries]
+    parts = [tables_of(spec, [entry], redacted) for entry in entries]
     rows = pa.concat_tables([part[0] for part in parts], promote_options="permissive")
     return rows, pa.concat_tables([part[1] for part in parts]), sum(part[2] for part in parts)
 
@@ -78,14 +83,16 @@ def in_portions(entries: Sequence[Served], n_rows: int) -> Iterator[Sequence[Ser
         yield entries[start:]
 
 
-def facts_of(spec: ModelSpec, entries: Sequence[Served]) -> list[RowFacts]:
+def facts_of(
+    spec: ModelSpec, entries: Sequence[Served], redacted: Collection[str] = ()
+) -> list[RowFacts]:
     """Return keys and times of every entry, those that the request left to us, too.
 
     Where no column is the key, equal rows are one row: their keys are hashes, taken of the
     rows of all entries at once.
     """
     plain = [entry for entry in entries if entry.facts is None]
-    keys = iter(() if spec.key is not None else _hashes(plain))
+    keys = iter(() if spec.key is not None else _hashes(plain, redacted))
     found: list[RowFacts] = []
     for entry in entries:
         if entry.facts is not None:
@@ -100,14 +107,19 @@ def facts_of(spec: ModelSpec, entries: Sequence[Served]) -> list[RowFacts]:
     return found
 
 
-def rows_table(spec: ModelSpec, entries: Sequence[Served], facts: Sequence[RowFacts]) -> pa.Table:
+def rows_table(
+    spec: ModelSpec,
+    entries: Sequence[Served],
+    facts: Sequence[RowFacts],
+    redacted: Collection[str] = (),
+) -> pa.Table:
     """Return the answered rows with the feed's system columns."""
     groups: dict[int, list[int]] = {}
     for at, entry in enumerate(entries):
         if not entry.is_shadow and not entry.has_failed:
             groups.setdefault(id(entry.features.signature), []).append(at)
     tables = [
-        _stamped(spec, [entries[at] for at in alike], [facts[at] for at in alike])
+        _stamped(spec, [entries[at] for at in alike], [facts[at] for at in alike], redacted)
         for alike in groups.values()
     ]
     if not tables:
@@ -161,7 +173,7 @@ def predictions_table(entries: Sequence[Served], facts: Sequence[RowFacts]) -> p
     return pa.table(columns, schema=PREDICTIONS_SCHEMA)
 
 
-def _hashes(entries: Sequence[Served]) -> Iterator[str]:
+def _hashes(entries: Sequence[Served], redacted: Collection[str]) -> Iterator[str]:
     """Yield the keys of all rows, hashed in one go for entries of one signature in a row."""
     start = 0
     for at in range(1, len(entries) + 1):
@@ -169,19 +181,33 @@ def _hashes(entries: Sequence[Served]) -> Iterator[str]:
             entries[at].features.signature is entries[start].features.signature
         ):
             continue
-        yield from row_keys(joined([entry.features for entry in entries[start:at]]).table())
+        yield from row_keys(_features(entries[start:at], redacted))
         start = at
 
 
-def _stamped(spec: ModelSpec, entries: Sequence[Served], facts: Sequence[RowFacts]) -> pa.Table:
+def _features(entries: Sequence[Served], redacted: Collection[str]) -> pa.Table:
+    """Return the rows of entries of one signature as a table, without what is not written."""
+    table = joined([entry.features for entry in entries]).table()
+    for at, name in enumerate(table.column_names):
+        if name in redacted:
+            field = table.schema.field(at)
+            table = table.set_column(at, field, pa.nulls(table.num_rows, field.type))
+    return table
+
+
+def _stamped(
+    spec: ModelSpec,
+    entries: Sequence[Served],
+    facts: Sequence[RowFacts],
+    redacted: Collection[str],
+) -> pa.Table:
     """Stamp the rows of entries with equal columns in one go."""
-    features: Features = joined([entry.features for entry in entries])
     keys = list(chain.from_iterable(own.key for own in facts))
     groups = list(chain.from_iterable(own.group for own in facts))
     sizes = [entry.features.n_rows for entry in entries]
     has_blocks = isinstance(spec.block, str) and all(own.block is not None for own in facts)
     return stamp(
-        features.table().combine_chunks(),
+        _features(entries, redacted).combine_chunks(),
         spec,
         arrived_us=np.repeat([entry.predicted_us for entry in entries], sizes),
         key=keys,

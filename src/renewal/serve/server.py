@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
@@ -18,13 +18,20 @@ import uvicorn
 
 from renewal.core.clock import Clock
 from renewal.core.errors import Unavailable
+from renewal.core.spec import ModelSpec
 from renewal.data.feed import Feed
 from renewal.registry.registry import Registry
 from renewal.serve.app import App
 from renewal.serve.counters import Counters
+from renewal.serve.grpc_optional import grpc_listener
+from renewal.serve.lane import lane_of
+from renewal.serve.listening import bound_socket, url_of
 from renewal.serve.loading import Loader
 from renewal.serve.log import PredictionLog
 from renewal.serve.options import ServeOptions
+from renewal.serve.run_folder import RunFolder
+from renewal.serve.sealing import Sealing
+from renewal.serve.served import Served
 from renewal.serve.shadow import Shadow
 from renewal.serve.swap import Follower
 from renewal.serve.works import Works
@@ -54,12 +61,17 @@ class Server:
         The time of predictions; a replay clock in replays.
     options : ServeOptions
         How to serve.
+    options_of : callable or None
+        From a model's name to what differs for it: how its versions run, what of it is logged.
+        None: `options` for all.
+    run : RunFolder or None
+        Where it says once a second what it does; as a worker among several, what they share.
 
     Notes
     -----
     Threads: one for the event loop, ``options.threads`` that predict, two that wait for
     labels to be committed, two that load versions, and one each for the follower, the
-    shadow and the log.
+    shadow, the log and the run folder.
     """
 
     def __init__(  # noqa: PLR0917  # the five places it stands between, and how
@@ -70,27 +82,53 @@ class Server:
         log_folder: Path,
         clock: Clock,
         options: ServeOptions | None = None,
+        *,
+        options_of: Callable[[str], ServeOptions] | None = None,
+        run: RunFolder | None = None,
     ) -> None:
         options = options or ServeOptions()
-        log = PredictionLog(log_folder, flush_s=options.flush_s, max_rows=options.max_log_rows)
+        options_of = options_of or (lambda _: options)
+        log = PredictionLog(
+            log_folder,
+            flush_s=options.flush_s,
+            max_rows=options.max_log_rows,
+            options_of=options_of,
+        )
         loader = Loader(registry, store, feeds, options)
-        follower = Follower(registry, loader, options.poll_s)
+        counters = Counters()
+        run = run or RunFolder()
+        follower = Follower(registry, loader, options, counters, unloaded=run.unloaded)
+
+        def log_shadow(spec: ModelSpec, served: Served) -> None:
+            counters.shadowed(spec.name, served)
+            log.add(spec, served)
+
         self.options = options
         self._works = Works(
             follower=follower,
             log=log,
-            shadow=Shadow(log.add, options.max_shadow_rows),
+            shadow=Shadow(log_shadow, options.max_shadow_rows),
             feeds=feeds,
             clock=clock,
             options=options,
-            counters=Counters(),
+            counters=counters,
+            run=run,
             pool=ThreadPoolExecutor(options.threads, thread_name_prefix="renewal-predict"),
             feedback_pool=ThreadPoolExecutor(2, thread_name_prefix="renewal-feedback"),
+        )
+        self._sealing = Sealing(
+            registry.db,
+            log_folder,
+            feeds,
+            lambda: list(follower.slots),
+            lambda: log.n_rows_written,
+            every_s=options.seal_s,
         )
         self._socket: socket.socket | None = None
         self._loop_error: BaseException | None = None
         self._uvicorn = uvicorn.Server(self._config())
         self._thread = threading.Thread(target=self._run_loop, name="renewal-http", daemon=True)
+        self._grpc = grpc_listener(self._works)
         self._address = ""
         self._is_stopped = False
 
@@ -98,6 +136,11 @@ class Server:
     def url(self) -> str:
         """Where it listens, such as ``http://127.0.0.1:8080``; empty before `start`."""
         return self._address
+
+    @property
+    def grpc_port(self) -> int:
+        """Where gRPC is answered, on the same host; 0: nowhere, or not yet."""
+        return 0 if self._grpc is None else self._grpc.port
 
     def start(self) -> None:
         """Listen, load every model, and return; requests are answered by threads.
@@ -107,13 +150,24 @@ class Server:
         Unavailable
             When the address is taken.
         """
-        self._listen()
+        works = self._works
         try:
-            self._works.log.start()
-            self._works.shadow.start()
+            works.run.open()
+            works.reporter.start()
+            if works.run.listens_late:
+                works.follower.start()
+            self._listen()
+            works.log.start()
+            works.shadow.start()
             self._thread.start()
             self._await_loop()
-            self._works.follower.start()
+            if self._grpc is not None:
+                self._on_loop(self._grpc.start(), _START_S)
+            if not works.run.listens_late:
+                works.follower.start()
+            self._sealing.start()
+            works.reporter.has_started = True
+            works.reporter.write()
         except BaseException:
             self.stop()
             raise
@@ -163,6 +217,9 @@ class Server:
         works.is_draining = True
         if self._thread.is_alive():
             self._drain()
+            if self._grpc is not None:
+                drain_s = self.options.drain_s
+                self._on_loop(self._grpc.stop(drain_s), drain_s + _START_S)
             self._uvicorn.should_exit = True
             self._thread.join()
         elif self._socket is not None:
@@ -172,6 +229,9 @@ class Server:
         works.follower.close()
         works.shadow.close(self.options.drain_s)
         works.log.close()
+        self._sealing.close()
+        works.reporter.close()
+        works.run.close()
         _LOG.info("stopped url=%s", self.url)
 
     def flush(self, timeout_s: float = 60.0) -> None:
@@ -227,7 +287,7 @@ class Server:
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
             App(self._works),
-            http="httptools",
+            http=lane_of(self._works),
             loop="auto",
             ws="none",
             lifespan="off",
@@ -241,23 +301,10 @@ class Server:
         )
 
     def _listen(self) -> None:
+        works = self._works
         host, port = self.options.host, self.options.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, port))
-        except OSError as error:
-            self._socket.close()
-            raise Unavailable(
-                "Server.start",
-                needs=f"the address {host}:{port}",
-                came=str(error),
-                todo="Stop whoever listens there, or choose another port (0 takes a free one).",
-            ) from error
-        bound = self._socket.getsockname()[1]
-        shown = f"[{host}]" if family == socket.AF_INET6 else host
-        self._address = f"http://{shown}:{bound}"
+        self._socket = bound_socket(host, port, shares_port=works.run.shares_port)
+        self._address = works.reporter.url = url_of(host, self._socket)
 
     def _run_loop(self) -> None:
         try:
@@ -284,6 +331,10 @@ class Server:
                     todo="See the log; the machine may be overloaded.",
                 )
             sleep(_STEP_S)
+
+    def _on_loop(self, work: Coroutine[Any, Any, Any], timeout_s: float) -> None:
+        """Do something on the event loop, and wait for it."""
+        asyncio.run_coroutine_threadsafe(work, self._works.loop).result(timeout_s)
 
     def _check_loop(self) -> None:
         if not self._thread.is_alive():

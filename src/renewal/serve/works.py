@@ -13,6 +13,7 @@ from renewal.serve.counters import Counters
 from renewal.serve.inference import Inference
 from renewal.serve.log import PredictionLog
 from renewal.serve.options import ServeOptions
+from renewal.serve.reporter import Reporter
 from renewal.serve.run_folder import RunFolder
 from renewal.serve.shadow import Shadow
 from renewal.serve.slots import Slot
@@ -49,6 +50,10 @@ class Works:
         Where requests are answered; there once the server has started.
     inference : Inference
         Answers queries.
+    reporter : Reporter
+        Says what this worker does.
+    sticky_header : bytes
+        In lower case.
     """
 
     follower: Follower
@@ -65,11 +70,25 @@ class Works:
     feed_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     loop: asyncio.AbstractEventLoop = field(init=False)
     inference: Inference = field(init=False)
+    reporter: Reporter = field(init=False)
+    sticky_header: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         """Put inference to work on the rest."""
         self.inference = Inference(self)
+        self.reporter = Reporter(self)
+        self.sticky_header = self.options.sticky_header.lower().encode()
+
+    def known(self, model: str | None) -> str:
+        """Return a model's name where there is such a model, else nothing: a label of metrics."""
+        return model if model is not None and model in self.follower.slots else ""
 
     def slot(self, model: str) -> Slot:
         """Return the slot of a model; raise `NotFound` where there is none."""
-        return slot_of(self.follower.slots, model, is_ready=self.follower.has_polled)
+        follower = self.follower
+        slot = follower.slots.get(model)
+        if slot is not None:
+            return slot
+        # Triton's examples look for exactly these words.
+        word = "Request" if self.options.compat == "triton" else "a request"
+        return slot_of(follower.slots, model, is_ready=follower.has_polled, word=word)
