@@ -123,7 +123,7 @@ def test_int_and_bool_columns_take_their_types_and_no_fractions(client: Any) -> 
         ("GET", "/v2/models/nobody", 404),
         ("GET", "/v2/models/nobody/ready", 404),
         ("GET", "/v2/models/flights/versions/9", 404),
-        ("GET", "/v2/models/flights/config", 404),
+        ("GET", "/v2/models/flights/nothing", 404),
         ("GET", "/nowhere", 404),
         ("GET", "/v3", 404),
         ("GET", "/v2/models/%66lights/stats/%00", 404),

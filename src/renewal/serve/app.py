@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from renewal.core.clock import to_us
 from renewal.core.errors import Invalid, NotFound, RenewalError
-from renewal.serve.asking import query_of, refusal
+from renewal.serve.asking import demand_entry, query_of, refusal
 from renewal.serve.feedback import (
     LabelEntry,
     check_kind,
@@ -37,6 +37,7 @@ from renewal.serve.http import (
     read_body,
     send_reply,
 )
+from renewal.serve.needs import scope_of
 from renewal.serve.outcome import Outcome
 from renewal.serve.query import Query
 from renewal.serve.routes import PAGES, front_of
@@ -87,6 +88,9 @@ class App:
     async def _page(self, request: Request, scope: Scope, receive: Receive) -> Reply:
         """Answer everything that is no prediction."""
         path = request.path
+        need = scope_of(request.method, path)
+        if need is not None:
+            demand_entry(self._works, request, need, _model_in(path))
         if path == ("feedback",) or (path[:2] == ("v2", "models") and path[3:] == ("feedback",)):
             if request.method != "POST":
                 return wrong_method("POST")
@@ -109,6 +113,7 @@ class App:
             nonlocal outcome
             if request.method != "POST":
                 return wrong_method("POST")
+            demand_entry(works, request, "predict", target.model)
             if target.model is not None:
                 works.slot(target.model)  # before the body of an unknown model is read
             request.body = await read_body(scope, receive, works.options.max_body_bytes)
@@ -192,6 +197,14 @@ class App:
 def wrong_method(allowed: str) -> Reply:
     """Return the reply to a method that a path does not know."""
     return error_reply(WRONG_METHOD, f"use {allowed} on this path", allow=allowed)
+
+
+def _model_in(path: tuple[str, ...]) -> str | None:
+    """Return the model that a path names, which is the part after ``models``."""
+    if "models" not in path[1:3]:
+        return None
+    at = path.index("models", 1) + 1
+    return path[at].partition(":")[0] if at < len(path) else None
 
 
 def _request_of(scope: Scope) -> Request:

@@ -6,6 +6,7 @@ import logging
 
 from renewal.core.errors import RenewalError
 from renewal.serve.front import Front, Request, Target
+from renewal.serve.guard import Need
 from renewal.serve.http import FAILED, TOO_LARGE, Reply, TooLargeError, error_reply, reply_to
 from renewal.serve.query import Query
 from renewal.serve.works import Works
@@ -21,11 +22,27 @@ def query_of(works: Works, front: Front, target: Target, request: Request) -> Qu
     RenewalError
         What is wrong with it, or that it is not allowed.
     """
+    demand_entry(works, request, "predict", target.model)
     query = front.read(request, target, works)
+    if target.model is None:
+        demand_entry(works, request, "predict", query.model)
     sticky = request.header(works.sticky_header)
     if sticky:
         query.sticky = sticky.decode("latin-1")
     return query
+
+
+def demand_entry(works: Works, request: Request, need: Need, model: str | None) -> None:
+    """Raise what the guard says of a request, where it says something.
+
+    Raises
+    ------
+    Refused
+        When its token does not reach as far, or it has none and needs one.
+    """
+    error = works.guard.check(request.headers, need, model)
+    if error is not None:
+        raise error
 
 
 def refusal(works: Works, request: Request, error: Exception, front: Front | None) -> Reply:

@@ -42,8 +42,8 @@ class Loader:
         Where the bytes of versions are read.
     feeds : callable
         From a model's name to its feed; asked for a row to warm up by.
-    options : ServeOptions
-        Whom to trust, and in which form, where and how versions run.
+    options_of : callable
+        From a model's name to whom to trust, and in which form, where and how its versions run.
     """
 
     def __init__(
@@ -51,13 +51,12 @@ class Loader:
         registry: Registry,
         store: Store,
         feeds: Callable[[str], Feed],
-        options: ServeOptions,
+        options_of: Callable[[str], ServeOptions],
     ) -> None:
         self._registry = registry
         self._store = store
         self._feeds = feeds
-        self._options = options
-        self._trust = options.trust
+        self._options_of = options_of
         # Graphs that did not load: their versions are native as long as this server lives.
         self._broken: set[str] = set()
         self._looked_s: dict[str, float] = {}
@@ -104,11 +103,14 @@ class Loader:
             if loaded.form == "native" and self._equal_form(loaded.version) is not None
         )
 
+    def _options(self, version: Version) -> ServeOptions:
+        return self._options_of(version.manifest.model)
+
     def _equal_form(self, version: Version) -> CompiledForm | None:
         """Return the record by which a version is served compiled; None: it is not."""
         key = (
             compile_key(version.manifest.adapter)
-            if self._options.compiled == "when_equal"
+            if self._options(version).compiled == "when_equal"
             else None
         )
         if key is None:
@@ -121,35 +123,39 @@ class Loader:
     def _graph(self, version: Version, found: CompiledForm) -> Runtime:
         make = load_plugin("runtimes", "onnx")
         graph = self._store.get(str(found.graph))
+        trust = self._options(version).trust
         runtime: Runtime = make(
-            version.manifest, self._store, self._trust, graph=graph, refusals=found.refusals
+            version.manifest, self._store, trust, graph=graph, refusals=found.refusals
         )
         return runtime
 
     def _native(self, version: Version) -> Runtime:
-        manifest, options = version.manifest, self._options
+        manifest, options = version.manifest, self._options(version)
         if options.native == "thread" or manifest.adapter in _IN_PROCESS:
-            return load_runtime(manifest, self._store, self._trust)
+            return load_runtime(manifest, self._store, options.trust)
         # An operator's short time is no proof that a version hangs.
         limits = HostLimits(predict_s=max(_HANGS_S, options.timeout_s))
-        return hosted_runtime(manifest, self._store, self._trust, name=version.name, limits=limits)
+        return hosted_runtime(
+            manifest, self._store, options.trust, name=version.name, limits=limits
+        )
 
     def _warmed(self, slot: Slot, version: Version, runtime: Runtime, form: str) -> Loaded:
         task = load_plugin("tasks", version.manifest.task)()
+        options = self._options(version)
         loaded = Loaded(
             version,
             task,
             runtime,
             form=form,
             interface=self._interface(version),
-            max_batch_rows=self._options.max_batch_rows,
-            max_queue_rows=self._options.max_queue_rows,
+            max_batch_rows=options.max_batch_rows,
+            max_queue_rows=options.max_queue_rows,
         )
         try:
             if not slot.samples:
                 slot.samples.extend(newest_rows(self._feeds, slot.spec.name))
             samples = list(slot.samples)
-            warm_up(loaded, samples, batching=self._options.batching == "when_equal")
+            warm_up(loaded, samples, batching=options.batching == "when_equal")
         except BaseException:
             loaded.release()
             raise

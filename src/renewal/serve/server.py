@@ -24,6 +24,7 @@ from renewal.registry.registry import Registry
 from renewal.serve.app import App
 from renewal.serve.counters import Counters
 from renewal.serve.grpc_optional import grpc_listener
+from renewal.serve.guard import Guard
 from renewal.serve.lane import lane_of
 from renewal.serve.listening import bound_socket, url_of
 from renewal.serve.loading import Loader
@@ -94,10 +95,13 @@ class Server:
             max_rows=options.max_log_rows,
             options_of=options_of,
         )
-        loader = Loader(registry, store, feeds, options)
+        loader = Loader(registry, store, feeds, options_of)
         counters = Counters()
         run = run or RunFolder()
-        follower = Follower(registry, loader, options, counters, unloaded=run.unloaded)
+        guard = Guard(registry, options.tokens, clock)
+        follower = Follower(
+            registry, loader, options, counters, unloaded=run.unloaded, on_poll=guard.poll
+        )
 
         def log_shadow(spec: ModelSpec, served: Served) -> None:
             counters.shadowed(spec.name, served)
@@ -112,6 +116,7 @@ class Server:
             clock=clock,
             options=options,
             counters=counters,
+            guard=guard,
             run=run,
             pool=ThreadPoolExecutor(options.threads, thread_name_prefix="renewal-predict"),
             feedback_pool=ThreadPoolExecutor(2, thread_name_prefix="renewal-feedback"),

@@ -44,6 +44,8 @@ class Follower:
         Swaps are counted there.
     unloaded : callable
         Returns the models that somebody has unloaded by hand; asked at every look.
+    on_poll : callable
+        Called whenever the registry is asked; what else follows it, such as the guard.
 
     Notes
     -----
@@ -59,6 +61,7 @@ class Follower:
         counters: Counters,
         *,
         unloaded: Callable[[], frozenset[str]] = frozenset,
+        on_poll: Callable[[], None] = lambda: None,
     ) -> None:
         self.slots: dict[str, Slot] = {}
         self.n_polls = 0
@@ -67,6 +70,7 @@ class Follower:
         self._loader = loader
         self._options = options
         self._unloaded = unloaded
+        self._on_poll = on_poll
         self._seq = 0
         self._plans: dict[str, tuple[int, Plan]] = {}
         self._wake = threading.Event()
@@ -155,6 +159,7 @@ class Follower:
 
     def poll(self) -> None:
         """Ask the registry once, and follow what is new or due again."""
+        self._on_poll()
         for spec in self._registry.models():
             if spec.name not in self.slots:
                 self.slots[spec.name] = Slot(spec)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from renewal.core.clock import Clock
 from renewal.data.feed import Feed
 from renewal.serve.counters import Counters
+from renewal.serve.guard import Guard
 from renewal.serve.inference import Inference
 from renewal.serve.log import PredictionLog
 from renewal.serve.options import ServeOptions
@@ -40,6 +41,8 @@ class Works:
         How to serve.
     counters : Counters
         What was answered, refused and failed.
+    guard : Guard
+        Which request may do what.
     pool, feedback_pool : ThreadPoolExecutor
         Where predictions run, and where labels wait for their commit.
     is_draining : bool
@@ -63,6 +66,7 @@ class Works:
     clock: Clock
     options: ServeOptions
     counters: Counters
+    guard: Guard
     pool: ThreadPoolExecutor
     feedback_pool: ThreadPoolExecutor
     is_draining: bool = False
