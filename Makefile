@@ -6,11 +6,13 @@ VENV ?= .venv
 ARGS ?=
 
 BIN := $(VENV)/bin
+# Environments of other projects' clients, whose dependencies fight with ours.
+CLIENTS := $(VENV)-clients
 # What an installation depends on; a stamp is newer than both, or it is done again.
 PINS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help demo test check docs bench nightly clean
+.PHONY: help demo test check clients docs bench nightly clean
 .DEFAULT_GOAL := help
 
 help:  ## List the verbs.
@@ -30,6 +32,8 @@ check: $(VENV)/.installed-dev  ## Lint, formatting, types, the floors of the hou
 	@# alhpa, orign: typos that tests make on purpose; pres: a column of the Beijing data
 	$(BIN)/codespell -L alhpa,orign,pres src tests bench docs examples README.md CHANGELOG.md changelog.d Makefile
 
+clients: $(CLIENTS)/kserve/.installed $(CLIENTS)/mlserver/.installed  ## Install the clients that tests/clients runs; without them it is skipped.
+
 docs: $(VENV)/.installed-test  ## Run the code of the docs and the docstrings; check their links.
 	$(BIN)/python -m pytest -q tests/docs src $(ARGS)
 
@@ -46,7 +50,7 @@ nightly: $(VENV)/.installed-test  ## Run all tests, the slow ones too.
 	$(BIN)/python -m pytest -q $(ARGS)
 
 clean:  ## Remove what the verbs made.
-	rm -rf $(VENV) .renewal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) .renewal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -55,4 +59,10 @@ $(BIN)/python:
 # dev holds test, test holds demo: what is installed for the larger serves the smaller.
 $(VENV)/.installed-%: $(PINS) | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e '.[$*]'
+	@touch $@
+
+# The lists are whole, so there is nothing to resolve; what is imported is compiled then.
+$(CLIENTS)/%/.installed: tests/clients/%.txt | $(BIN)/python
+	$(PYTHON) -m venv --clear --without-pip $(@D)
+	$(PIP) --python $(@D)/bin/python install --quiet --no-deps --no-compile -r $<
 	@touch $@

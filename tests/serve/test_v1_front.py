@@ -35,11 +35,13 @@ def probabilities(client: Any) -> list[list[float]]:
         for name, values in BY_COLUMN.items()
     ]
     answer = client.send("POST", "/v2/models/flights/infer", {"inputs": tensors})
-    return np.reshape(answer.output("probability"), (2, 2)).tolist()
+    found: list[list[float]] = np.reshape(answer.output("probability"), (2, 2)).tolist()
+    return found
 
 
 def test_every_form_is_answered_in_its_shape_and_as_v2(client: Any) -> None:
     expected = probabilities(client)
+    body: dict[str, Any]
     for body in ({"instances": OBJECTS}, {"instances": ROWS, "signature_name": "serving_default"}):
         answer = client.send("POST", "/v1/models/flights:predict", body)
         assert answer.status == 200
