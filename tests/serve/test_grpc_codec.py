@@ -59,7 +59,7 @@ def test_typed_and_raw_contents_are_the_same_values(
     """Breaks when a datatype is read from another field, or at another width."""
     assert list(infer_request(message_of(datatype, [2], raw))[1][0]) == values
     if field:
-        typed = infer_request(message_of(datatype, [2], **{field: values}))
+        typed = infer_request(message_of(datatype, [2], None, **{field: values}))
         assert list(typed[1][0]) == values
     else:
         with pytest.raises(Invalid, match="raw_input_contents"):

@@ -26,7 +26,7 @@ def fields_of(message: object, name: str = "") -> dict[str, tuple[int, int]]:
 
 
 def of_file(file: object) -> dict[str, tuple[int, int]]:
-    found = {}
+    found: dict[str, tuple[int, int]] = {}
     for each in file.message_type:  # type: ignore[attr-defined]  # as above
         found |= fields_of(each, each.name)
     return found
@@ -34,7 +34,7 @@ def of_file(file: object) -> dict[str, tuple[int, int]]:
 
 @pytest.fixture
 def triton() -> dict[str, tuple[int, int]]:
-    from_client = {}
+    from_client: dict[str, tuple[int, int]] = {}
     for module in (service_pb2, model_config_pb2):
         copy = type(files()[0])()
         module.DESCRIPTOR.CopyToProto(copy)
