@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -38,6 +39,12 @@ class LiveView:
 
     def __rich__(self) -> RenderableType:
         """Read the folder and draw it."""
+        if self._run.path is None and self._history:
+            # The folder goes with the server; what it said last stays on the screen.
+            last = self._history[-1]
+            end = seen(last.at_s, *self._run.read())
+            end = replace(end, workers=end.workers or last.workers)
+            return draw(end, end, time.time(), self._console.height, has_stopped=True)
         now = seen(time.monotonic(), *self._run.read())
         self._history.append(now)
         while len(self._history) > 1 and now.at_s - self._history[1].at_s >= WINDOW_S:

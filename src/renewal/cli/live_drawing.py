@@ -23,16 +23,21 @@ from renewal.cli.live_numbers import (
 if TYPE_CHECKING:
     from renewal.serve.status import ArmStatus, Event, Labels, ModelStatus, WorkerStatus
 
-_COLUMNS = ("arm", "version", "share", "form", "req/s", "rows/s", "p50", "p99", "failed", "queue")
-_RIGHT = frozenset(_COLUMNS[4:]) | {"share"}
+_COLUMNS = ("arm", "share", "form", "req/s", "rows/s", "p50 ms", "p99 ms", "failed", "queue")
+_RIGHT = frozenset(_COLUMNS) - {"arm", "form"}
+# Under ten columns of numbers this is what 80 characters leave for a name.
+_ARM_LETTERS = 15
 _N_EVENTS = 4
 # Lines that are no models: title, workers, head, replies, log, shadow, labels, events, space.
 _OTHER_LINES = 13
 _SHADOW = "shadow"
+_PAGE = "page"
 _BAD, _FAILED = 400, 500
 
 
-def draw(before: Seen, now: Seen, at: float, height: int = 50) -> RenderableType:
+def draw(
+    before: Seen, now: Seen, at: float, height: int = 50, *, has_stopped: bool = False
+) -> RenderableType:
     """Draw what a server does.
 
     Parameters
@@ -43,25 +48,30 @@ def draw(before: Seen, now: Seen, at: float, height: int = 50) -> RenderableType
         For how long workers have been up.
     height : int, lines
         Of the terminal; models that do not fit are counted only, the idle ones first.
+    has_stopped : bool, default False
+        Whether this is the last there is to say.
     """
-    change = Change(before, now)
+    served: list[RenderableType] = []
+    if not has_stopped:
+        models = _models(Change(before, now), max(3, height - _OTHER_LINES))
+        served = [_workers(now, at), Text(""), *models]
     return Group(
-        _title(now, at),
-        _workers(now, at),
-        Text(""),
-        *_models(change, max(3, height - _OTHER_LINES)),
+        _title(now, at, has_stopped=has_stopped),
+        *served,
         Text(""),
         _replies(now),
-        *_log_and_shadow(now),
+        *_log_and_shadow(now, has_stopped=has_stopped),
         *_events(now),
     )
 
 
-def _title(now: Seen, at: float) -> Text:
+def _title(now: Seen, at: float, *, has_stopped: bool) -> Text:
     urls = [each.url for each in now.workers if each.url]
     since = min((each.started_at for each in now.workers), default=at)
     title = Text("renewal serve", style="bold")
     title.append(f"  {urls[0] if urls else 'starting'}", style="cyan")
+    if has_stopped:
+        return title.append("  stopped", style="yellow")
     title.append(f"  up {duration_text(at - since)}  Ctrl+C stops", style="dim")
     return title
 
@@ -139,8 +149,7 @@ def _row(change: Change, name: str, arm: ArmStatus) -> _Row:
     waiting = [worker.models[name] for worker in change.now.workers if name in worker.models]
     queue = sum(each.queue_rows.get(arm.version, 0) for each in waiting)
     cells = (
-        f"  {arm.arm}",
-        arm.version,
+        _shortened(f" {arm.arm} {arm.version}"),
         "" if is_shadow or arm.weight < 0 else f"{100 * arm.weight:.3g}%",
         arm.form,
         "" if is_shadow else number_text(change.rate(n_requests)),
@@ -177,6 +186,10 @@ def _table(
     return drawn
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _ARM_LETTERS else f"{text[: _ARM_LETTERS - 1]}…"
+
+
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     aligned = [
         cell.rjust(width) if column in _RIGHT else cell.ljust(width)
@@ -208,6 +221,8 @@ def _heading(name: str, model: ModelStatus, now: Seen) -> Text:
 def _replies(now: Seen) -> Text:
     total = refused = failed = 0.0
     for labels, values in now.of("replies").items():
+        if labels[3] == _PAGE:
+            continue
         status = int(labels[4])
         total += values[0]
         refused += values[0] if _BAD <= status < _FAILED else 0.0
@@ -216,19 +231,18 @@ def _replies(now: Seen) -> Text:
     return line.append(f"failed {failed:,.0f}", style="red" if failed else "")
 
 
-def _log_and_shadow(now: Seen) -> list[Text]:
+def _log_and_shadow(now: Seen, *, has_stopped: bool) -> list[Text]:
     def count(family: str) -> float:
         return sum(values[0] for values in now.of(family).values())
 
-    def gauge(name: str) -> float:
-        return sum(each.gauges.get(name, 0.0) for each in now.workers)
+    def waiting(name: str) -> str:
+        n_rows = sum(each.gauges.get(name, 0.0) for each in now.workers)
+        return "" if has_stopped else f"  waiting {n_rows:,.0f}"
 
     dropped, unscored = count("log_rows_dropped"), count("shadow_rows_dropped")
-    log = Text(f"log     {count('log_rows'):,.0f} rows  waiting {gauge('log_rows_waiting'):,.0f}  ")
+    log = Text(f"log     {count('log_rows'):,.0f} rows{waiting('log_rows_waiting')}  ")
     log.append(f"dropped {dropped:,.0f}", style="bold red" if dropped else "")
-    shadow = Text(
-        f"shadow  {count('shadow_rows'):,.0f} rows  waiting {gauge('shadow_rows_waiting'):,.0f}  "
-    )
+    shadow = Text(f"shadow  {count('shadow_rows'):,.0f} rows{waiting('shadow_rows_waiting')}  ")
     shadow.append(f"dropped {unscored:,.0f}", style="yellow" if unscored else "")
     n_labels = count("labels")
     return [log, shadow, *([Text(f"labels  {n_labels:,.0f}")] if n_labels else [])]

@@ -67,7 +67,7 @@ class Change:
 
 
 def quantile(buckets: Sequence[float], share: float) -> str:
-    """Return below which time a share of the requests lay, straight within a bucket.
+    """Return the ms below which a share of the requests lay, straight within a bucket.
 
     Parameters
     ----------
@@ -83,22 +83,21 @@ def quantile(buckets: Sequence[float], share: float) -> str:
     left = share * total
     for (low, high), n in zip(pairwise(bounds), buckets, strict=False):
         if left <= n:
-            return seconds_text(low + (high - low) * left / n)
+            return ms_text(low + (high - low) * left / n)
         left -= n
-    return f">{seconds_text(bounds[-1])}"
+    return f">{ms_text(bounds[-1])}"
 
 
-def seconds_text(seconds: float) -> str:
-    """Return a time in words.
+def ms_text(seconds: float) -> str:
+    """Return a time in milliseconds, with three digits at least.
 
     Examples
     --------
-    >>> seconds_text(0.00123), seconds_text(2.0)
-    ('1.23 ms', '2.0 s')
+    >>> ms_text(0.00123), ms_text(0.25), ms_text(2.0)
+    ('1.23', '250', '2,000')
     """
-    if seconds >= 1:
-        return f"{seconds:.1f} s"
-    return f"{1e3 * seconds:.3g} ms"
+    found = 1e3 * seconds
+    return f"{found:,.0f}" if found >= 100 else f"{found:.3g}"
 
 
 def duration_text(seconds: float) -> str:

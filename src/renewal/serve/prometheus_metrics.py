@@ -104,7 +104,7 @@ def exposition(accept: str, workers: Sequence[WorkerStatus], ended: Ended) -> tu
     encode: Callable[[Collector], bytes]
     try:
         encode, kind = choose_encoder(accept)
-    except ValueError:  # a version that is no version
+    except (TypeError, ValueError):  # a version that is no version
         encode, kind = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
     return encode(_OfServer(workers, ended)), kind.encode()
 

@@ -67,6 +67,7 @@ class RunFolder:
         self._name = ""
         self._lock: int | None = None
         self._unloaded: frozenset[str] = frozenset()
+        self._last: tuple[list[WorkerStatus], Ended] = ([], Ended())
 
     @classmethod
     def joined(cls, path: Path, worker: int, *, listens_late: bool) -> Self:
@@ -119,6 +120,7 @@ class RunFolder:
     def close(self) -> None:
         """Remove the folder, where this process has made it; calling it twice does no harm."""
         if self._lock is not None and self.path is not None:
+            self._last = read_run(self.path)
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
             self._lock, self.path = None, None
@@ -166,9 +168,12 @@ class RunFolder:
             _replace(self.path / f"{self._name}{_JSON}", encode_status(status))
 
     def read(self) -> tuple[list[WorkerStatus], Ended]:
-        """Return the state of every worker, and the counts of those that are gone."""
+        """Return the state of every worker, and the counts of those that are gone.
+
+        Once closed, as they were at the end.
+        """
         if self.path is None:
-            return [], Ended()
+            return self._last
         return read_run(self.path)
 
     def retire(self, pid: int) -> None:
