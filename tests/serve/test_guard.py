@@ -20,7 +20,7 @@ from renewal.registry.db import Database
 from renewal.registry.registry import Registry
 from renewal.registry.tokens import token_digest
 from renewal.serve import guard as module
-from renewal.serve.guard import Guard, headers_of
+from renewal.serve.guard import NOT_YET, Guard, headers_of
 from renewal.serve.http import reply_to, status_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -174,6 +174,8 @@ def test_a_token_for_some_models(gate: Gate) -> None:
     # What is about all models, or hides which, is more than such a token reaches.
     assert gate.status(bearer(token), "operate", None) == 403
     assert gate.status(bearer(token), "predict", None) == 403
+    assert gate.status(bearer(token), "predict", NOT_YET) == 200
+    assert gate.status(bearer(token), "feedback", NOT_YET) == 403
 
 
 def test_a_revocation_holds_after_the_next_poll(gate: Gate) -> None:

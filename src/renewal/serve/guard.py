@@ -30,6 +30,9 @@ _LOG = logging.getLogger("renewal.serve")
 Need = Scope | Literal["any"]
 """What a request needs: a scope, or any valid token."""
 
+NOT_YET = ""
+"""For a model that is known only once the body is read: check the scope now, the model then."""
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 _BEARER, _KEY = b"authorization", b"x-api-key"
@@ -122,7 +125,7 @@ class Guard:
             What it wants to do; see `scope_of`.
         model : str or None
             With which model; None: with none, or with all. A token for some models then passes
-            only where any token does.
+            only where any token does. `NOT_YET`: ask again when it is known.
 
         Returns
         -------
@@ -220,7 +223,8 @@ def _out_of_reach(found: _Entry, need: Need, model: str | None) -> Refused | Non
             todo=f"Use one that has it; renewal token create NAME --scope {need} makes one.",
             scope=need,
         )
-    if not found.models or model in found.models or (model is None and need == "any"):
+    is_about_none = model == NOT_YET or (model is None and need == "any")
+    if not found.models or model in found.models or is_about_none:
         return None
     return Refused(
         "the server",
