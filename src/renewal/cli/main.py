@@ -20,6 +20,7 @@ from renewal.cli import (
     proving,
     read,
     recipes,
+    serving,
     tokens,
     updating,
 )
@@ -44,6 +45,7 @@ for module in (
     recipes,
     approving,
     compiling,
+    serving,
     operate,
     tokens,
     compressing,

@@ -70,7 +70,15 @@ class Target:
 
 
 class Front(Protocol):
-    """How one protocol asks for predictions over HTTP. Stateless; all verbs are quick."""
+    """How one protocol asks for predictions over HTTP. Stateless; all verbs are quick.
+
+    Attributes
+    ----------
+    protocol : str
+        Its name in metrics.
+    """
+
+    protocol: str
 
     def match(self, path: tuple[str, ...]) -> Target | None:
         """Return whom a path names; None where it is no prediction path of this protocol."""

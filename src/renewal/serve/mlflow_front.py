@@ -57,6 +57,8 @@ _METHODS = {"predict": "label", "predict_proba": "probability"}
 class MlflowFront:
     """``POST /invocations``."""
 
+    protocol = "mlflow"
+
     def match(self, path: tuple[str, ...]) -> Target | None:
         """Return whom a path names: nobody, where it is the right one."""
         return Target(None) if path == ("invocations",) else None

@@ -23,6 +23,8 @@ _US = 1e6
 class OipFront:
     """``POST /v2/models/{m}[/versions/{v}]/infer``."""
 
+    protocol = "v2"
+
     def match(self, path: tuple[str, ...]) -> Target | None:
         """Return whom a path names."""
         match path:

@@ -20,6 +20,7 @@ from renewal.serve.keeping import Drains, Kept
 from renewal.serve.loading import Loader
 from renewal.serve.options import ServeOptions
 from renewal.serve.slots import Generation, Loaded, Slot
+from renewal.serve.status import plan_words
 from renewal.serve.wanted import Wanted
 
 _LOG = logging.getLogger("renewal.serve")
@@ -245,7 +246,7 @@ class Placing:
             self._retries.pop(model, None)
             self.n_swaps += 1
         _log_swap(slot, wanted, started_s)
-        what = f"{wanted.plan.stage} {'+'.join(slot.stats()['versions'])}"
+        what = plan_words(wanted.plan, {key: each.version.name for key, each in loaded.items()})
         self._counters.swapped(model, what, perf_counter() - started_s)
         self._on_change()
 

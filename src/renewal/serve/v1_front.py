@@ -65,6 +65,8 @@ class V1Rows:
 class V1Front:
     """``POST /v1/models/{m}[/versions/{number}|/labels/{alias}]:predict``."""
 
+    protocol = "v1"
+
     def match(self, path: tuple[str, ...]) -> Target | None:
         """Return whom a path names.
 
