@@ -7,14 +7,14 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import uvicorn
 
 from renewal.serve import limits
-from renewal.serve.limits import MAX_HEADERS, MAX_URL_BYTES, BoundedProtocol
+from renewal.serve.limits import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES, BoundedProtocol
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -223,3 +223,28 @@ def test_the_server_is_whole_after_all_of_it(
         client.send(head(b"content-length: 0"))
         assert client.answer() == (200, b"0 2")
     assert caplog.records == []
+
+
+def test_the_lane_keeps_them(home: Any, infer_request: Callable[..., dict[str, Any]]) -> None:
+    """Breaks when the server's own protocol, which answers predictions, forgets to check."""
+    home.declare()
+    home.champion(home.version())
+    port = int(home.start().url.rpartition(":")[2])
+    body = json.dumps(infer_request()).encode()
+    path = b"/v2/models/flights/infer"
+    length = b"content-length: %d" % len(body)
+    cases = [
+        (head(length, path=path) + body, 200),
+        (head(length, path=path + b"?" + b"a" * MAX_URL_BYTES) + body, 414),
+        (head(length, *[b"x: y"] * MAX_HEADERS, path=path) + body, 431),
+        (head(length, b"x: " + b"y" * MAX_HEAD_BYTES, path=path) + body, 431),
+        (head(b"content-length: 999999999999", path=path), 413),
+        (b"POST /v2/models/\xff/infer HTTP/1.1\r\n\r\n", 400),
+    ]
+    for sent, status in cases:
+        client = Connection(port)
+        client.send(sent)
+        found, said = client.answer()
+        client.socket.close()
+        assert found == status, said
+        assert ("error" in json.loads(said)) == (status != 200)
