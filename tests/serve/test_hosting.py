@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
 import signal
@@ -116,6 +115,7 @@ def host(tmp_path: Path) -> Iterator[Callable[..., HostedRuntime]]:
     yield make
     for each in hosted:
         each.close()
+    assert all(each.wait_gone() for each in hosted)
 
 
 def _doubled(runtime: HostedRuntime, *values: float, timeout_s: float | None = None) -> list[float]:
@@ -303,7 +303,7 @@ def test_one_that_dies_again_and_again_is_given_up_for_a_while(
     host: Callable[..., HostedRuntime],
 ) -> None:
     """Broken by starting it for ever, and by giving it up for ever."""
-    runtime = host(restarts=1, window_s=4.0, patience_s=_WAIT_S)
+    runtime = host(restarts=1, window_s=2.0, patience_s=_WAIT_S)
     for _ in range(2):
         with pytest.raises(Unavailable):
             _doubled(runtime, unruly.DIE)
@@ -326,12 +326,15 @@ def test_its_memory_goes_with_it(host: Callable[..., HostedRuntime]) -> None:
     assert runtime.stats()["rss_bytes"] > held_before + 350e6
     assert here.memory_info().rss < before + 50e6
     runtime.close()
+    assert runtime.wait_gone()
     assert _is_gone(pid)
     assert runtime.stats()["state"] == "closed"
 
 
 def test_twenty_versions_leave_nothing(host: Callable[..., HostedRuntime]) -> None:
-    host().close()  # the keeper stays
+    first = host()
+    first.close()
+    assert first.wait_gone()  # the keeper stays
     here = psutil.Process()
     before = (here.num_fds(), len(here.children(recursive=True)), threading.active_count())
     opened = [host() for _ in range(20)]
@@ -341,6 +344,8 @@ def test_twenty_versions_leave_nothing(host: Callable[..., HostedRuntime]) -> No
     for each in opened:
         each.close()
         each.close()
+    assert all(each.wait_gone() for each in opened)
+    _await(lambda: threading.active_count() == before[2])
     assert before == (here.num_fds(), len(here.children(recursive=True)), threading.active_count())
 
 
@@ -374,22 +379,20 @@ def test_closing_ends_a_prediction_that_hangs(host: Callable[..., HostedRuntime]
     runtime.close()
     running.join(_WAIT_S)
     assert found == ["a closed one"]
+    assert runtime.wait_gone()
     assert _is_gone(pid)
 
 
-def test_an_event_loop_does_not_wait_for_the_end(host: Callable[..., HostedRuntime]) -> None:
-    """Broken by a close that holds up every request of the loop while a process hangs."""
+def test_nobody_waits_for_the_end(host: Callable[..., HostedRuntime]) -> None:
+    """Broken by a close that holds up the event loop, or a swap, while a process hangs."""
     runtime = host(close_s=_WAIT_S)
     pid = _pid(runtime)
-
-    async def close() -> bool:
-        runtime.close()
-        return runtime._tender.talking.locked()
-
     with runtime._tender.talking:
-        assert asyncio.run(close())
+        runtime.close()
         assert psutil.pid_exists(pid)
-    _await(lambda: _is_gone(pid))
+        assert not runtime.wait_gone(0.01)
+    assert runtime.wait_gone()
+    assert _is_gone(pid)
 
 
 def test_the_process_list_names_the_version(host: Callable[..., HostedRuntime]) -> None:
@@ -425,6 +428,19 @@ def test_a_keeper_that_is_killed_is_replaced(host: Callable[..., HostedRuntime])
     _await(lambda: not first.is_running())
     _await(lambda: runtime.stats()["n_restarts"] == 1)
     assert _doubled(runtime, 1.0) == [2.0]
+
+
+def test_a_server_says_when_its_versions_end(host: Callable[..., HostedRuntime]) -> None:
+    """Broken by a service manager that signals every process: the server still drains then."""
+    runtime = host()
+    shown = psutil.Process(_pid(runtime))
+    keeper = shown.parent()
+    assert keeper is not None
+    for each in (keeper, shown):
+        each.terminate()
+    assert _doubled(runtime, 1.0) == [2.0]
+    assert _doubled(host(), 1.0) == [2.0]  # the keeper, too, went on
+    assert (_pid(runtime), runtime.stats()["n_restarts"]) == (shown.pid, 0)
 
 
 def test_a_store_that_does_not_travel_is_refused(tmp_path: Path) -> None:

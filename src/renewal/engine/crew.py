@@ -126,6 +126,9 @@ class Crew:
         The function that a worker goes on with.
     title : str, default ""
         What the process list shows of the keeper, beside how it was started.
+    outlives_sigterm : bool, default False
+        Whether keeper and workers leave it to their owner when to end: service managers
+        signal all processes of a service at once, and a server still answers then.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class Crew:
         preload: list[str],
         become: str = "renewal.engine.worker:work",
         title: str = "",
+        outlives_sigterm: bool = False,
     ) -> None:
         self._owner = os.getpid()
         self._lock = threading.Lock()
@@ -165,6 +169,7 @@ class Crew:
             "memory_bytes": memory_bytes,
             "silent_s": silent_s,
             "become": become,
+            "outlives_sigterm": outlives_sigterm,
         }
         with suppress(OSError):  # a keeper that cannot start is noticed by whoever hires
             lines.send(self._control, hello)

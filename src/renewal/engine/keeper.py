@@ -357,6 +357,8 @@ def main() -> None:
     # Allocators' threads are no danger to a fork: they stop for it.
     warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
     _load(hello["preload"])
+    if hello["outlives_sigterm"]:
+        signal.signal(signal.SIGTERM, lambda *_: None)  # its workers inherit that
     module, _, name = hello["become"].partition(":")
     become: Become = getattr(import_module(module), name)
     Keeper(control, hello["memory_bytes"], hello["silent_s"], become).keep()

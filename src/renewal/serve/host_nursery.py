@@ -8,6 +8,7 @@ what a version had to load besides, the next one finds loaded.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import threading
 from contextlib import suppress
@@ -33,6 +34,7 @@ class Nursery:
         self._lock = threading.Lock()
         self._crew: Crew | None = None
         self._loaded: set[str] = set()
+        self._is_over = False
 
     def hire(self, adapter: str) -> Hand:
         """Return a fresh process that has loaded the library of an adapter and waits for an order.
@@ -71,13 +73,16 @@ class Nursery:
             self._load(modules)
 
     def close(self) -> None:
-        """End the keeper and every process that came from it."""
+        """End the keeper and every process that came from it, for good."""
         with self._lock:
+            self._is_over = True
             if self._crew is not None:
                 self._crew.close()
                 self._crew = None
 
     def _hired(self, modules: list[str]) -> Hand:
+        if self._is_over:
+            raise OSError(errno.ESHUTDOWN, "this process is ending")
         if self._crew is None or not self._crew.is_alive:
             if self._crew is not None:
                 self._crew.close()
@@ -88,6 +93,7 @@ class Nursery:
                 silent_s=_SILENT_S,
                 preload=modules,
                 become=_BECOME,
+                outlives_sigterm=True,
                 title=f"renewal: keeper of the native versions of process {os.getpid()}",
             )
         self._load(modules)

@@ -226,6 +226,11 @@ class Tender:
                 _let_go(self._hand)
         self._thread.join(_GONE_S)
 
+    def wait_gone(self, timeout_s: float) -> bool:
+        """Wait until nothing is left of it; False: not in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
     # What follows runs in the thread.
 
     def _tend(self) -> None:

@@ -7,7 +7,6 @@ hangs is killed; one that leaks is let go with its memory.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
 import threading
@@ -198,16 +197,18 @@ class HostedRuntime:
         return self._tender.stats()
 
     def close(self) -> None:
-        """End the process: after the prediction that runs, by force where that goes on.
+        """Have the process ended: after the prediction that runs, by force where that goes on.
 
-        Returns when it is gone, but on an event loop at once; closing twice is free of harm.
+        Returns at once, so that whoever lets go of a version last has not to wait for it; see
+        `wait_gone`. Closing twice is free of harm.
         """
-        if not self._tender.close():
-            return
-        ending = threading.Thread(target=self._tender.end, name="renewal-host-end", daemon=True)
-        ending.start()
-        if not _is_on_a_loop():
-            ending.join()
+        if self._tender.close():
+            ending = threading.Thread(target=self._tender.end, name="renewal-host-end", daemon=True)
+            ending.start()
+
+    def wait_gone(self, timeout_s: float = 30.0) -> bool:
+        """Wait, after `close`, until the process and its memory are gone; False: not in time."""
+        return self._tender.wait_gone(timeout_s)
 
     def _asked(self, asked: wire.Message, timeout_s: float | None) -> Scores:
         tender = self._tender
@@ -246,11 +247,3 @@ def _demand_pickles(order: Order) -> None:
             came=f"{type(error).__name__}: {error}",
             todo="Use a LocalStore, or serve native versions in threads: native = 'thread'.",
         ) from error
-
-
-def _is_on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
