@@ -1,0 +1,1 @@
+"""What is claimed about serving: throughput, batches, the log, swaps, rollback, and peers."""

@@ -1,0 +1,211 @@
+"""Servers under test: each a process of its own, bound to the server's core, ended for sure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from bench.serving.cores import SERVER, child_words
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_STOP_S = 20.0
+_STEP_S = 0.02
+_TAIL = 3000
+# Where `python -m bench.NAME` finds its modules.
+ROOT = Path(__file__).parents[2]
+# Nothing may compute on more threads than it has cores.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class NotStartedError(Exception):
+    """A server did not become ready; its text is the end of what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A server that runs.
+
+    Parameters
+    ----------
+    process : subprocess.Popen
+        Its first process, the leader of a session of its own.
+    port : int
+        Where it answers HTTP.
+    """
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    @property
+    def pids(self) -> list[int]:
+        """Every process that it consists of."""
+        return session_of(self.process.pid)
+
+    def cpu_s(self) -> float:
+        """Return the processor seconds that it has used, with its children that are gone."""
+        return session_cpu_s(self.process.pid)
+
+    def rss_bytes(self) -> int:
+        """Return the memory of all its processes; pages that two share count twice."""
+        return sum(_rss_bytes(pid) for pid in self.pids)
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that its first process has ever had, by the kernel's count."""
+        text = _read(Path(f"/proc/{self.process.pid}/status"))
+        found = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM")]
+        return int(found[0]) * 1024 if found else 0
+
+
+@contextmanager
+def started(
+    words: Sequence[str],
+    port: int,
+    *,
+    ready: str = "/v2/health/ready",
+    timeout_s: float = 120.0,
+    env: Mapping[str, str] | None = None,
+    core: int = SERVER,
+) -> Iterator[Child]:
+    """Start a server, wait until it says that it is ready, and end all of it at the end.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Its command line.
+    port : int
+        Where it will listen.
+    ready : str
+        A path that is answered 200 once it is.
+    timeout_s : float, seconds
+        How long to wait for that.
+    env : mapping or None
+        Beside this process's own environment.
+    core : int
+        To which it is bound.
+
+    Raises
+    ------
+    NotStartedError
+        With the end of its output.
+    """
+    with TemporaryFile() as output:
+        process = subprocess.Popen(
+            child_words(words, core=core),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **ONE_THREAD, **(env or {})},
+            start_new_session=True,
+            cwd=ROOT,
+        )
+        child = Child(process, port)
+        try:
+            _await(child, ready, timeout_s, output)
+            yield child
+        finally:
+            end(process)
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Ask a session to stop, then kill what is left of it."""
+    leader = process.pid
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_S)
+    for pid in session_of(leader):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def session_of(leader: int) -> list[int]:
+    """Return the processes of a session that are alive."""
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208  # plain names, asked for many times a second
+        if name.isdigit():
+            fields = _stat(int(name))
+            if len(fields) > 3 and int(fields[3]) == leader and fields[0] != "Z":
+                found.append(int(name))
+    return found
+
+
+def session_cpu_s(leader: int) -> float:
+    """Return the processor seconds of a session, with its leader's children that are gone."""
+    return sum(_cpu_s(pid, with_children=pid == leader) for pid in session_of(leader))
+
+
+def free_port() -> int:
+    """Return a port that nobody uses."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def renewal_words(*words: str) -> list[str]:
+    """Return the command line of our own program, as it is installed."""
+    beside = Path(sys.executable).with_name("renewal")
+    found = str(beside) if beside.exists() else shutil.which("renewal")
+    return [found or "renewal", *words]
+
+
+def _await(child: Child, ready: str, timeout_s: float, output: IO[bytes]) -> None:
+    until_s = time.monotonic() + timeout_s
+    url = f"http://127.0.0.1:{child.port}{ready}"
+    while not _is_ready(url):
+        has_ended = child.process.poll() is not None
+        if has_ended or time.monotonic() > until_s:
+            output.seek(0)
+            text = output.read().decode(errors="replace")[-_TAIL:]
+            why = f"ended with {child.process.returncode}" if has_ended else "is not ready"
+            raise NotStartedError(f"{' '.join(map(str, child.process.args))} {why}: {text}")  # type: ignore[arg-type]  # a list of words here
+        time.sleep(_STEP_S)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # this machine's own
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, HTTPException):
+        return False
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of a process behind its name: state first; none where it is gone."""
+    return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+
+
+def _cpu_s(pid: int, *, with_children: bool) -> float:
+    fields = _stat(pid)
+    if len(fields) < 15:
+        return 0.0
+    return sum(map(int, fields[11 : 15 if with_children else 13])) / _TICKS
+
+
+def _rss_bytes(pid: int) -> int:
+    fields = _read(Path(f"/proc/{pid}/statm")).split()
+    return int(fields[1]) * _PAGE if len(fields) > 1 else 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,207 @@
+"""Fifty swaps in a minute under a constant rate of half the capacity, open loop.
+
+A process of its own moves the champion through the registry: a promotion to a version that is
+not in memory, a rollback to the one before, which is warm, and so on. The generator sends at a
+constant rate whatever the server does; its first seconds, before any swap, are what the others
+are held against. Then the same again, while a model of 1 GB of another name is promoted.
+
+Memory: that of a server with next to no model is taken off; what one loaded model adds is a copy.
+
+Run it as ``python -m bench.serving.swaps``; ``--quick`` takes small models and six swaps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from bench.figure import figure
+from bench.serving.answers import Followed, followed, part, versions
+from bench.serving.homes import add_large, write_policy
+from bench.serving.load import Generator, Report, generator
+from bench.serving.memory import watched
+from bench.serving.mover import BACK, Move, Moved, start_mover
+from bench.serving.process import Child
+from bench.serving.requests import rows, v2_json
+from bench.serving.throughput import ours
+from bench.serving.versions import tell_machine
+
+LARGEST_STALL_MS = 25.0
+# Two copies, and a fortieth of one for the allocator.
+MOST_COPIES = 2.05
+MODEL, GIANT = "large", "giant"
+MARK = "x-renewal-version: "
+_MB = 1_000_000
+_N_REQUESTS = 64
+_TINY = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    n_bytes: int
+    giant_bytes: int
+    n_versions: int
+    n_swaps: int
+    every_s: float
+    steady_s: float
+    capacity_s: float
+
+
+FULL = Size(200 * _MB, 1000 * _MB, 6, 50, 1.2, 15.0, 4.0)
+QUICK = Size(2 * _MB, 5 * _MB, 3, 6, 0.5, 1.0, 0.3)
+
+
+def run(quick: bool) -> None:  # noqa: FBT001  # the one switch of every part
+    """Measure and print the figures."""
+    size = QUICK if quick else FULL
+    tell_machine()
+    with TemporaryDirectory(prefix="renewal-bench-") as name, generator() as load:
+        if load is None:
+            return
+        root, tiny = Path(name) / "home", Path(name) / "tiny"
+        for each in (root, tiny):
+            write_policy(each)
+        add_large(tiny, {MODEL: [_TINY], GIANT: [_TINY]})
+        sizes = {MODEL: [size.n_bytes] * size.n_versions, GIANT: [_TINY, size.giant_bytes]}
+        add_large(root, sizes)
+        with ours(tiny) as child:
+            load.run(child.port, _requests(), connections=32, seconds=size.capacity_s)
+            base = child.rss_bytes()
+        for is_beside in (False, True):
+            with ours(root) as child:
+                _measure(load, root, child, size, base=base, is_beside=is_beside)
+
+
+def _requests() -> list[bytes]:
+    return [v2_json(MODEL, each) for each in rows(_N_REQUESTS)]
+
+
+def schedule(size: Size, start_s: float, *, is_beside: bool) -> list[Move]:
+    """Return the moves: to a version that is not in memory, back, to the next one, back."""
+    moves, champion = [], 1
+    for at in range(size.n_swaps):
+        when = start_s + at * size.every_s
+        if at % 2:
+            moves.append(Move(when, MODEL, BACK))
+        else:
+            champion = champion % size.n_versions + 1
+            champion = champion if champion != 1 else 2
+            moves.append(Move(when, MODEL, f"v{champion}"))
+    if is_beside:
+        moves.append(Move(start_s + 2.5 * size.every_s, GIANT, "v2"))
+    return sorted(moves, key=lambda each: each.at_s)
+
+
+def _measure(
+    load: Generator, root: Path, child: Child, size: Size, *, base: int, is_beside: bool
+) -> None:
+    requests = _requests()
+    capacity = load.run(child.port, requests, connections=32, seconds=size.capacity_s)
+    if capacity.n_failed or not capacity.n:
+        raise SystemExit(f"before any swap: {capacity.failures()} of {capacity.n}")
+    one = child.rss_bytes() - base
+    rate = capacity.rate / 2
+    mover = start_mover(root)
+    try:
+        spent_s = size.n_swaps * size.every_s
+        with watched(child) as peak:
+            running = load.start(
+                child.port,
+                requests,
+                connections=64,
+                seconds=size.steady_s + spent_s + 1.0,
+                rate=rate,
+                mark=MARK,
+                is_recorded=True,
+            )
+            start_s = time.monotonic() + size.steady_s
+            mover.make(schedule(size, start_s, is_beside=is_beside))
+            report = running.report()
+        made = mover.made()
+    finally:
+        mover.stop()
+    title = "beside" if is_beside else "swaps"
+    print(
+        f"{title}: {size.n_swaps} swaps in {spent_s:g} s of versions of {size.n_bytes / _MB:g} MB;"
+        f" capacity {capacity.rate:,.0f}/s, rate {rate:,.0f}/s, open loop, 64 connections"
+    )
+    moves = [each for each in made if each.model == MODEL]
+    _tell_answers(title, report, moves, start_s, size)
+    if is_beside:
+        _tell_giant(made, size)
+    else:
+        most = max(peak.n_bytes, child.peak_bytes())
+        copies = (most - base) / one
+        print(
+            f"  memory: {base / _MB:,.0f} MB without the model, one copy {one / _MB:,.0f} MB, peak"
+            f" {most / _MB:,.0f} MB of {peak.n_looks} looks and the kernel's own count"
+        )
+        figure("swaps.copies", copies, f"<={MOST_COPIES:g}", copies <= MOST_COPIES)
+
+
+def _tell_answers(
+    title: str, report: Report, moves: Sequence[Moved], start_s: float, size: Size
+) -> None:
+    steady = part(report.records, report.began_s, start_s)
+    during = part(report.records, start_s, math.inf)
+    print(f"  steady:       {steady}")
+    print(f"  during swaps: {during}")
+    print(f"  failed: {report.failures()}; {report.n_reconnects} connections opened again")
+    print(f"  the generator itself was late by {report.lag_ms:.1f} ms at most")
+    if during.p99_ms:
+        print(
+            f"  p99 {during.p99_ms / steady.p99_ms:.2f} and p99.9"
+            f" {during.p999_ms / steady.p999_ms:.2f} times the steady ones"
+        )
+    found = followed(report, moves)
+    for kind, is_back in (("promotions, loaded", False), ("rollbacks, warm", True)):
+        _tell_followed(kind, [each for each in found if each.move.is_back == is_back])
+    n_followed = sum(not math.isnan(each.first_s) for each in found)
+    told = versions(report, moves, "v1")
+    print(
+        f"  answers of the champion {told.n_current:,}, of the one before {told.n_before:,},"
+        f" of any other {told.n_wrong:,}"
+    )
+    figure(f"{title}.followed", n_followed, size.n_swaps, n_followed == size.n_swaps)
+    figure(f"{title}.failed", report.n_failed, 0, report.n_failed == 0)
+    stall = during.stall_ms
+    figure(f"{title}.stall_ms", stall, f"<={LARGEST_STALL_MS:g}", stall <= LARGEST_STALL_MS)
+    figure(f"{title}.wrong_version", told.n_wrong, 0, told.n_wrong == 0)
+
+
+def _tell_followed(kind: str, found: Sequence[Followed]) -> None:
+    first = np.array([each.first_s for each in found if not math.isnan(each.first_s)])
+    if not len(first):
+        print(f"  {kind}: none of {len(found)} was followed in time")
+        return
+    last_s = max(each.last_s for each in found)
+    print(
+        f"  {kind}: {len(first)} of {len(found)} followed; from the call to the first answer"
+        f" {np.median(first) * 1e3:,.0f} ms at the median, {first.max() * 1e3:,.0f} at most; to the"
+        f" last answer of the version before {last_s * 1e3:,.0f} at most"
+    )
+
+
+def _tell_giant(made: Sequence[Moved], size: Size) -> None:
+    giant = [each for each in made if each.model == GIANT]
+    print(f"  beside it {GIANT} was moved to {size.giant_bytes / _MB:,.0f} MB {len(giant)} times")
+
+
+def main() -> None:
+    """Run it from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small models and six swaps")
+    run(parser.parse_args().quick)
+
+
+if __name__ == "__main__":
+    main()
