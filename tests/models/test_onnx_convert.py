@@ -233,7 +233,8 @@ def test_a_converter_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_runtime_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken by an import of onnxruntime anywhere but behind the plug-in table."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, "renewal.models.onnx")
+    for name in ("onnx", "onnx_session"):
+        monkeypatch.delitem(sys.modules, f"renewal.models.{name}")
     plugin._table.cache_clear()
     with pytest.raises(Missing, match=r"'onnxruntime'.*renewal\[onnx\]"):
         load_plugin("runtimes", "onnx")

@@ -21,7 +21,8 @@ from renewal.core.spec import Field, Signature
 from renewal.core.version import Manifest
 from renewal.models.adapters import adapter_for, stored
 from renewal.models.load import load_runtime
-from renewal.models.onnx import OnnxRuntime, are_plain
+from renewal.models.onnx import OnnxRuntime
+from renewal.models.onnx_columns import are_plain
 from renewal.models.onnx_graph import onnx_graph
 from renewal.models.onnx_model import OnnxModel
 from renewal.models.onnx_served import GraphRuntime

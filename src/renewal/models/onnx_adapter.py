@@ -7,7 +7,6 @@ References
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +21,7 @@ from renewal.core.spec import Signature
 from renewal.core.version import Manifest
 from renewal.models.contract import Capabilities, Way, Weights
 from renewal.models.labels import Labels
+from renewal.models.onnx_bytes import dump_model, load_model, open_model
 from renewal.models.onnx_feed import feed_of, output_of
 from renewal.models.onnx_model import OnnxModel
 from renewal.models.onnx_scored import scored, sorted_scores
@@ -29,13 +29,8 @@ from renewal.models.onnx_served import GraphRuntime
 from renewal.models.space import Space
 from renewal.models.task import Classes, Scores
 from renewal.store.contract import Store
+from renewal.store.reader import read_object
 
-_MAGIC = b"renewal.onnx.1\n"
-# On random weights a higher level takes ten times as long and gains a hundredth.
-_LEVEL = 9
-_WORTH_PACKING = 0.9
-# What protobuf writes at most: no graph is larger, so nothing larger is ever unpacked.
-_MOST_BYTES = 2**31 - 1
 _NO_RECIPE = "a graph came without the recipe and the weights' optimizer: it can only predict"
 
 
@@ -170,25 +165,7 @@ class OnnxAdapter:
         It is packed where that saves a tenth or more: weights that are zero by pruning then
         take next to nothing on disk, while dense ones, which hardly shrink, load as they are.
         """
-        model = _model(estimator)
-        packed = pa.Codec("zstd", compression_level=_LEVEL).compress(model.graph, asbytes=True)
-        is_worth_it = len(packed) <= _WORTH_PACKING * len(model.graph)
-        header: dict[str, Any] = {
-            "classes": list(model.classes),
-            "output": model.output,
-            "is_logits": model.is_logits,
-            "threads": model.threads,
-            "n_bytes": len(model.graph),
-        }
-        if is_worth_it:
-            header["packed"] = "zstd"
-        graph = packed if is_worth_it else model.graph
-        front = b""
-        if model.front is not None:
-            text = model.front.encode()
-            front = pa.Codec("zstd", compression_level=_LEVEL).compress(text, asbytes=True)
-            header["front"] = [len(front), len(text)]
-        return _MAGIC + json.dumps(header).encode() + b"\n" + front + graph
+        return dump_model(_model(estimator))
 
     def load(self, data: bytes, trust: tuple[str, ...] = ()) -> OnnxModel:  # noqa: ARG002  # a graph names no types
         """Return the model in `data`; a graph holds operators and numbers, and no code.
@@ -198,24 +175,7 @@ class OnnxAdapter:
         Invalid
             On bytes of another format, damaged ones, or weights in other files.
         """
-        if not data.startswith(_MAGIC):
-            raise _damaged(f"{len(data):,} bytes of another format")
-        line, _, graph = data[len(_MAGIC) :].partition(b"\n")
-        try:
-            header = json.loads(line)
-            n_bytes, packed = header.pop("n_bytes"), header.pop("packed", None)
-            header["classes"] = tuple(header["classes"])
-            if "front" in header:
-                n_packed, n_text = header.pop("front")
-                header["front"] = _unpacked(graph[:n_packed], n_text, "zstd").decode()
-                graph = graph[n_packed:]
-            if packed is not None:
-                graph = _unpacked(graph, n_bytes, packed)
-            if n_bytes != len(graph):
-                raise _damaged(f"{len(graph):,} of {n_bytes:,} bytes")
-            return OnnxModel(graph, **header)
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise _damaged(f"{type(error).__name__}: {error}") from error
+        return load_model(data)
 
     def ready(self, estimator: Any, signature: Signature) -> Any:  # noqa: ARG002  # part of the contract
         """Return the model with its session open, so that no request waits for it.
@@ -243,7 +203,8 @@ class OnnxAdapter:
         Missing
             As `ready`.
         """
-        return GraphRuntime(self.load(store.get(manifest.artifact)), manifest.signature)
+        with read_object(store, manifest.artifact) as reader:
+            return GraphRuntime(open_model(reader), manifest.signature)
 
     def environment(self) -> dict[str, str]:
         """Return the versions of Python and of the libraries that the bytes need."""
@@ -259,30 +220,10 @@ def _model(estimator: Any) -> OnnxModel:
     return estimator if isinstance(estimator, OnnxModel) else OnnxModel.read(estimator)
 
 
-def _unpacked(packed: bytes, n_bytes: Any, how: Any) -> bytes:
-    """Return packed bytes; never more bytes than its header promises are written."""
-    if how != "zstd" or not isinstance(n_bytes, int) or not 0 < n_bytes <= _MOST_BYTES:
-        raise _damaged(f"a graph of {n_bytes!r} bytes packed by {how!r}")
-    try:
-        graph: bytes = pa.decompress(packed, decompressed_size=n_bytes, codec="zstd", asbytes=True)
-    except (OSError, MemoryError) as error:
-        raise _damaged(f"{type(error).__name__}: {error}") from error
-    return graph
-
-
 def _impossible(who: str) -> Invalid:
     return Invalid(
         who,
         needs="an estimator with a recipe",
         came=_NO_RECIPE,
         todo="Recalibrate or compress it, or register a recipe of another framework.",
-    )
-
-
-def _damaged(came: str) -> Invalid:
-    return Invalid(
-        "OnnxAdapter.load",
-        needs="a whole graph that Renewal wrote",
-        came=came,
-        todo="Register it again: OnnxModel.read(path).",
     )

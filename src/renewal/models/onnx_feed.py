@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from renewal.core.errors import Invalid
-from renewal.models.onnx_model import OnnxModel
+from renewal.models.onnx_session import Graph
 from renewal.models.task import Scores
 
 _WHO = "OnnxAdapter.predict"
@@ -28,7 +28,7 @@ _WIDTHS: dict[str, Any] = {
 _SLACK = 1e-2
 
 
-def feed_of(model: OnnxModel, features: pa.Table) -> dict[str, NDArray[Any]]:
+def feed_of(model: Graph, features: pa.Table) -> dict[str, NDArray[Any]]:
     """Return what goes into each input of a graph.
 
     An input that bears the name of a column gets that column, of shape (n_rows, 1), or
@@ -71,7 +71,7 @@ def feed_of(model: OnnxModel, features: pa.Table) -> dict[str, NDArray[Any]]:
     return {only.name: np.column_stack(columns)}
 
 
-def scores_of(model: OnnxModel, found: Any, n_rows: int) -> Scores:
+def scores_of(model: Graph, found: Any, n_rows: int) -> Scores:
     """Return the answer of a graph as float64 of shape (n_rows, n_scores), in its own order.
 
     Raises
@@ -136,7 +136,7 @@ def _no_scores(scores: Scores, n_rows: int, n_scores: int) -> Invalid:
     )
 
 
-def output_of(model: OnnxModel) -> str:
+def output_of(model: Graph) -> str:
     """Return the name of the output that holds the scores.
 
     Raises

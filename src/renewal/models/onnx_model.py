@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
-from google.protobuf.message import DecodeError
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    Fail,
-    InvalidArgument,
-    InvalidGraph,
-    InvalidProtobuf,
-    RuntimeException,
-)
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    NotImplemented as Unsupported,
-)
 
 from renewal.core.errors import Invalid
 from renewal.models.onnx_front import Front, front_of
+from renewal.models.onnx_session import order_of, session_of
+from renewal.models.onnx_whole import demand_whole, parsed
 from renewal.models.task import Classes
 
 _WHO = "OnnxModel"
 _LABELS = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
-_UNREADABLE = (
-    Fail,
-    InvalidArgument,
-    InvalidGraph,
-    InvalidProtobuf,
-    Unsupported,
-    RuntimeException,
-)
 # More threads than any machine has cores would only take its memory.
 _MOST_THREADS = 1024
 CLASSES_KEY = "renewal.classes"
@@ -84,7 +66,7 @@ class OnnxModel:
 
     def __post_init__(self) -> None:
         """Refuse what could not be served, or would read files of the server."""
-        _demand_whole(_parsed(self.graph))
+        demand_whole(parsed(self.graph))
         if not 1 <= self.threads <= _MOST_THREADS or len(set(self.classes)) != len(self.classes):
             raise Invalid(
                 _WHO,
@@ -134,7 +116,7 @@ class OnnxModel:
             graph = source.SerializeToString(deterministic=True)
         else:
             graph = source if isinstance(source, bytes) else Path(source).read_bytes()
-        model = _parsed(graph)
+        model = parsed(graph)
         said = {each.key: each.value for each in model.metadata_props}
         if classes is None:
             classes = _said_classes(said) or _graph_classes(model)
@@ -153,7 +135,7 @@ class OnnxModel:
         """The open session; opened once, and used by any number of threads."""
         found = self.__dict__.get("_session")
         if found is None:
-            found = self.__dict__["_session"] = self._opened()
+            found = self.__dict__["_session"] = session_of(self.graph, threads=self.threads)
         return found
 
     def run(self, outputs: list[str], feed: Mapping[str, Any]) -> list[Any]:
@@ -184,79 +166,7 @@ class OnnxModel:
 
     def _settle(self) -> None:
         self.__dict__["_columns"] = None if self.front is None else front_of(self.front)
-        order = sorted(range(len(self.classes)), key=self.classes.__getitem__)
-        self.__dict__["_order"] = None if order == list(range(len(order))) else order
-
-    def _opened(self) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            return onnxruntime.InferenceSession(
-                self.graph, options, providers=["CPUExecutionProvider"]
-            )
-        except _UNREADABLE as error:
-            raise Invalid(
-                _WHO,
-                needs=f"a graph that ONNX Runtime {onnxruntime.__version__} runs",
-                came=f"{type(error).__name__}: {error}",
-                todo="Export it again with operators and an opset that it knows.",
-            ) from error
-
-
-def _parsed(graph: bytes) -> Any:
-    try:
-        model = onnx.load_model_from_string(graph)
-    except DecodeError as error:
-        model = None
-        cause: Exception | None = error
-    else:
-        cause = None
-    if model is None or not model.graph.node:
-        raise Invalid(
-            _WHO,
-            needs="the bytes of an ONNX graph",
-            came=f"{len(graph):,} bytes of another format, or half of one",
-            todo="Hand in a whole .onnx file.",
-        ) from cause
-    return model
-
-
-def _demand_whole(model: Any) -> None:
-    """Refuse weights in other files: their paths come from the graph, and are read as told."""
-    outside = sorted(
-        {
-            tensor.name
-            for tensor in _tensors(model)
-            if tensor.data_location == onnx.TensorProto.EXTERNAL
-        }
-    )
-    if outside:
-        raise Invalid(
-            _WHO,
-            needs="a graph that holds its weights",
-            came=f"weights in other files: {', '.join(outside[:5])}",
-            todo="Save it in one file: onnx.save(onnx.load(path), 'whole.onnx').",
-        )
-
-
-def _tensors(model: Any) -> Iterator[Any]:
-    graphs = [model.graph]
-    nodes = [node for function in model.functions for node in function.node]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            nodes.extend(graph.node)
-            continue
-        for attribute in nodes.pop().attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-            graphs.extend([each for each in (attribute.g, *attribute.graphs) if each.node])
+        self.__dict__["_order"] = order_of(self.classes)
 
 
 def _said_classes(said: dict[str, str]) -> Classes:

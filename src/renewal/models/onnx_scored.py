@@ -16,17 +16,17 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from renewal.core.errors import Invalid
 from renewal.models.onnx_feed import scores_of
-from renewal.models.onnx_model import OnnxModel
 from renewal.models.onnx_parts import Feed
+from renewal.models.onnx_session import Graph
 from renewal.models.task import Scores
 
 
-def scored(model: OnnxModel, outputs: list[str], feed: Feed, n_rows: int) -> Scores:
+def scored(model: Graph, outputs: list[str], feed: Feed, n_rows: int) -> Scores:
     """Return the scores of some rows, in the graph's own order of classes.
 
     Parameters
     ----------
-    model : OnnxModel
+    model : Graph
         Says how its answer is read.
     outputs : list of one str
         The output that holds the scores.
@@ -52,7 +52,7 @@ def scored(model: OnnxModel, outputs: list[str], feed: Feed, n_rows: int) -> Sco
     return scores_of(model, found[0], n_rows)
 
 
-def sorted_scores(model: OnnxModel, scores: Scores) -> Scores:
+def sorted_scores(model: Graph, scores: Scores) -> Scores:
     """Return scores with their columns in the order of the sorted classes."""
     order = model.order
     return scores if order is None else np.ascontiguousarray(scores[:, order])

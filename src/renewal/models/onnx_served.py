@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from renewal.core.errors import Invalid, Unavailable
 from renewal.core.spec import Signature
 from renewal.models.onnx_feed import feed_of, output_of
-from renewal.models.onnx_model import OnnxModel
 from renewal.models.onnx_scored import scored, sorted_scores
+from renewal.models.onnx_session import Graph
 from renewal.models.task import Scores
 
 _WHO = "GraphRuntime.predict"
@@ -30,11 +30,11 @@ _WIDTH_OF_A_MATRIX = 2
 
 
 class GraphRuntime:
-    """Predicts with the graph of an `OnnxModel`; `predict` may be called by many threads.
+    """Predicts with the `Graph` of a version; `predict` may be called by many threads.
 
     Parameters
     ----------
-    model : OnnxModel
+    model : Graph
         Owned by the runtime from now on; its session is opened.
     signature : Signature
         The columns that it takes.
@@ -52,8 +52,8 @@ class GraphRuntime:
         When its front needs Pillow or tokenizers, and they are not installed.
     """
 
-    def __init__(self, model: OnnxModel, signature: Signature) -> None:
-        self._model: OnnxModel | None = model
+    def __init__(self, model: Graph, signature: Signature) -> None:
+        self._model: Graph | None = model
         self._names = list(signature.names)
         self._outputs = [output_of(model)]
         self._n_scores = len(model.classes) or 1
@@ -134,7 +134,7 @@ class GraphRuntime:
         """Let go of the graph; a prediction that is under way ends as it began."""
         self._model = None
 
-    def _opened(self) -> OnnxModel:
+    def _opened(self) -> Graph:
         model = self._model
         if model is None:
             raise Unavailable(
@@ -158,7 +158,7 @@ class GraphRuntime:
         return features.select(self._names)
 
 
-def _matrix_of(model: OnnxModel, signature: Signature) -> tuple[str, Any] | None:
+def _matrix_of(model: Graph, signature: Signature) -> tuple[str, Any] | None:
     """Return the one input of a graph that reads numbers side by side, and their width."""
     inputs = model.session.get_inputs()
     if model.columns is not None or len(inputs) != 1:

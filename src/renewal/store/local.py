@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from renewal.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from renewal.store.digest import digest as digest_of
@@ -113,24 +114,8 @@ class LocalStore:
             When `digest` has not the form of one.
         """
         path = self._path(digest)
-        try:
+        with _when_unreadable(path, digest):
             data = path.read_bytes()
-        except FileNotFoundError as error:
-            raise NotFound(
-                "LocalStore.get",
-                needs=f"the object {digest}",
-                came=f"no file {path}",
-                todo="Restore it from a copy of the store, or roll back to another version.",
-                digest=digest,
-            ) from error
-        except OSError as error:
-            raise Unavailable(
-                "LocalStore.get",
-                needs=f"to read {path}",
-                came=str(error),
-                todo="Check the disk and the permissions of the folder.",
-                digest=digest,
-            ) from error
         found = digest_of(data)
         if found != digest:
             raise Corrupt(
@@ -142,6 +127,15 @@ class LocalStore:
                 path=str(path),
             )
         return data
+
+    def open_object(self, digest: str) -> BinaryIO:
+        """Return the file of an object, opened; whoever reads it has to verify it.
+
+        See `renewal.store.reader.Reader`. Raises `NotFound` and `Invalid` as `get` does.
+        """
+        path = self._path(digest)
+        with _when_unreadable(path, digest):
+            return cast("BinaryIO", path.open("rb", buffering=0))
 
     def renew(self, digest: str) -> bool:
         """Make an object young again, so that no sweep takes it; return whether there is one.
@@ -271,6 +265,28 @@ def _fsync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _when_unreadable(path: Path, digest: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(
+            "LocalStore.get",
+            needs=f"the object {digest}",
+            came=f"no file {path}",
+            todo="Restore it from a copy of the store, or roll back to another version.",
+            digest=digest,
+        ) from error
+    except OSError as error:
+        raise Unavailable(
+            "LocalStore.get",
+            needs=f"to read {path}",
+            came=str(error),
+            todo="Check the disk and the permissions of the folder.",
+            digest=digest,
+        ) from error
 
 
 @contextmanager
