@@ -122,7 +122,7 @@ class Loader:
 
     def _graph(self, version: Version, found: CompiledForm) -> Runtime:
         make = load_plugin("runtimes", "onnx")
-        graph = self._store.get(str(found.graph))
+        graph = str(found.graph)
         trust = self._options(version).trust
         runtime: Runtime = make(
             version.manifest, self._store, trust, graph=graph, refusals=found.refusals
