@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renewal.serve.needs import model_in, scope_of, scope_of_call
+from renewal.serve.needs import scope_of, scope_of_call
 
 OPEN = None
 MODEL = "v2/models/m"
@@ -101,27 +101,3 @@ def test_what_changes_something_is_never_open(method: str, path: list[str]) -> N
 )
 def test_what_a_call_needs(name: str, need: str | None) -> None:
     assert scope_of_call(name) == need
-
-
-@pytest.mark.parametrize(
-    ("path", "model"),
-    [
-        ("v2/models/m", "m"),
-        ("v2/models/m/versions/3/infer", "m"),
-        ("v2/models/stats/stats", "stats"),
-        ("v2/models/stats", None),
-        ("v2/models", None),
-        ("v2/repository/models/m/load", "m"),
-        ("v2/repository/index", None),
-        ("v1/models/m", "m"),
-        ("v1/models/m:predict", "m"),
-        ("v1/models/m/labels/x:predict", "m"),
-        ("v1/models/:predict", ":predict"),
-        ("feedback", None),
-        ("invocations", None),
-        ("metrics", None),
-        ("", None),
-    ],
-)
-def test_whom_a_path_is_about(path: str, model: str | None) -> None:
-    assert model_in(tuple(part for part in path.split("/") if part)) == model

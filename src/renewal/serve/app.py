@@ -24,6 +24,7 @@ from renewal.serve.feedback import (
     take_labels,
 )
 from renewal.serve.front import Front, Request, Target
+from renewal.serve.guard import NOT_YET
 from renewal.serve.http import (
     MISSING,
     WRONG_METHOD,
@@ -113,7 +114,7 @@ class App:
             nonlocal outcome
             if request.method != "POST":
                 return wrong_method("POST")
-            demand_entry(works, request, "predict", target.model)
+            demand_entry(works, request, "predict", target.model or NOT_YET)
             if target.model is not None:
                 works.slot(target.model)  # before the body of an unknown model is read
             request.body = await read_body(scope, receive, works.options.max_body_bytes)

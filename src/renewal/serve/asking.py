@@ -6,7 +6,7 @@ import logging
 
 from renewal.core.errors import RenewalError
 from renewal.serve.front import Front, Request, Target
-from renewal.serve.guard import Need
+from renewal.serve.guard import NOT_YET, Need
 from renewal.serve.http import FAILED, TOO_LARGE, Reply, TooLargeError, error_reply, reply_to
 from renewal.serve.query import Query
 from renewal.serve.works import Works
@@ -22,7 +22,7 @@ def query_of(works: Works, front: Front, target: Target, request: Request) -> Qu
     RenewalError
         What is wrong with it, or that it is not allowed.
     """
-    demand_entry(works, request, "predict", target.model)
+    demand_entry(works, request, "predict", target.model or NOT_YET)
     query = front.read(request, target, works)
     if target.model is None:
         demand_entry(works, request, "predict", query.model)

@@ -15,7 +15,7 @@ A path that is not in the table and would change something (`POST` and its like)
 
 from __future__ import annotations
 
-from renewal.serve.guard import Guard, Headers, Need
+from renewal.serve.guard import Need
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({(), ("ping",), ("health",), ("v2", "health", "live"), ("v2", "health", "ready")})
@@ -92,53 +92,6 @@ def scope_of_call(name: str) -> Need | None:
     if last in _PREDICTING_CALLS:
         return "predict"
     return "any" if last in _ANY_CALLS else "operate"
-
-
-def model_in(path: tuple[str, ...]) -> str | None:
-    """Return the model that a path names; None where it names none, or all.
-
-    Examples
-    --------
-    >>> model_in(("v2", "models", "flights", "stats")), model_in(("v2", "models", "stats"))
-    ('flights', None)
-    >>> model_in(("v1", "models", "flights", "versions", "3:predict")), model_in(("v2", "models"))
-    ('flights', None)
-    """
-    match path:
-        case ("v2", "models", "stats"):
-            return None
-        case ("v2", "models", model, *_) | ("v2", "repository", "models", model, *_):
-            return model
-        case ("v1", "models", model, *_):
-            name, _, verb = model.rpartition(":")
-            return name if name and verb in _VERBS else model
-    return None
-
-
-def admit(guard: Guard, headers: Headers, need: Need | None, model: str | None = None) -> None:
-    """Let a request pass, or raise what refuses it.
-
-    Parameters
-    ----------
-    guard : Guard
-        Of the server.
-    headers : sequence of (bytes, bytes)
-        Names in lower case.
-    need : {"predict", "feedback", "operate", "any"} or None
-        As `scope_of` returned it; None: anybody may ask.
-    model : str or None
-        Whom it is about; see `model_in`.
-
-    Raises
-    ------
-    Refused, Unavailable
-        See `Guard.check`.
-    """
-    if need is None or guard.is_open:
-        return
-    error = guard.check(headers, need, model)
-    if error is not None:
-        raise error
 
 
 def _of_model(rest: tuple[str, ...], *, reads: bool) -> Need | None:
