@@ -220,14 +220,14 @@ def test_loaded_versions_are_shared_by_the_plans_of_a_rollout(
     server = home.start()
     server.wait_for("flights", home.shadowed(v1, v2))
     reads: list[str] = []
-    get = home.store.get
+    loader = server._works.follower._loader
+    load = loader.load
 
-    def noted(digest: str) -> bytes:
-        reads.append(digest)
-        found: bytes = get(digest)
-        return found
+    def noted(slot: Any, version_id: str) -> Any:
+        reads.append(version_id)
+        return load(slot, version_id)
 
-    monkeypatch.setattr(home.store, "get", noted)
+    monkeypatch.setattr(loader, "load", noted)
     server.wait_for("flights", home.canary(v1, v2, 0.1, shadow=True))
     server.wait_for("flights", home.canary(v1, v2, 0.5, shadow=True))
     assert not reads

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from math import inf
 from time import monotonic, perf_counter, sleep
 
 from renewal.core.errors import RenewalError
@@ -278,7 +279,10 @@ class Placing:
         delay_s = min(before.delay_s * 2, _LAST_RETRY_S) if before and is_again else _FIRST_RETRY_S
         with self._flips:
             if self._wanted.get(model) == wanted:
-                self._retries[model] = _Retry(wanted, delay_s, monotonic() + delay_s)
+                # Each try would take the version before out of service again.
+                is_costly = self._options.memory == "unload_first"
+                due_s = inf if is_costly else monotonic() + delay_s
+                self._retries[model] = _Retry(wanted, delay_s, due_s)
                 slot.failure, slot.failed_seq = str(error), seq
             self.n_failed += 1
         self._counters.swap_failed(model, str(error))

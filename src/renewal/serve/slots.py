@@ -120,6 +120,11 @@ class Loaded:
             raise ValueError("a score that is no finite number")
         return scores
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the last hold on it has ended."""
+        return self._holders.is_empty
+
     def share(self) -> bool:
         """Take a further hold on it; False when it is closed already."""
         return self._holders.enter()
@@ -142,7 +147,8 @@ class Generation:
         By version id, one for each of ``plan.versions`` and of `aliases`; the generation owns
         one hold on each and releases it when its last lease has ended.
     aliases : mapping of str to str, default empty
-        From an alias to the id of the version that it points at.
+        From an alias to the id of the version that it points at; others than those of loaded
+        versions are left out.
     wanted : object, default None
         What it was made for; the follower compares it with what is wanted now.
 
@@ -182,7 +188,11 @@ class Generation:
         self.seq = seq
         self.plan = plan
         self.loaded = dict(loaded)
-        self.aliases = dict(aliases or {})
+        self.aliases = {
+            alias: version_id
+            for alias, version_id in (aliases or {}).items()
+            if version_id in self.loaded
+        }
         self.by_number = {each.version.number: each for each in loaded.values()}
         most = max(plan.arms, key=lambda arm: arm.weight)
         self.first = self.loaded[most.version_id]
