@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from renewal.core.errors import Unavailable
-from renewal.core.spec import ModelSpec
+from renewal.core.spec import Field, ModelSpec, Signature
+from renewal.core.version import Manifest, Version
 from renewal.data.segment import SegmentWriter, read_segments
+from renewal.models.task import Binary
+from renewal.serve.features import Features
 from renewal.serve.log import PredictionLog
-from renewal.serve.served import Served
+from renewal.serve.options import ServeOptions
+from renewal.serve.served import Part, Served
+from renewal.serve.slots import Loaded
 
 SPEC = ModelSpec("flights", "binary", "late", key="flight")
 Make = Callable[..., Served]
@@ -170,3 +178,69 @@ def test_blocks_of_a_block_column_are_kept_where_they_came(served: Make, tmp_pat
     (segment,) = read_segments(tmp_path / "log" / "flights")
     first, other, same = segment.rows["renewal_block"].to_pylist()
     assert first == same != other
+
+
+def test_the_share_that_is_logged_is_the_same_users_everywhere(tmp_path: Path, served: Any) -> None:
+    """A tenth of the users, by a fixed hash: about a tenth of the rows, the rest counted."""
+    log = PredictionLog(
+        tmp_path, flush_s=60, max_rows=10_000, options_of=lambda _: ServeOptions(log_sample=0.1)
+    )
+    users = [f"user{at}" for at in range(2_000)]
+    for at, user in enumerate([*users, *users]):
+        log.add(SPEC, served(f"P{at}", key=user))
+    log.flush()
+    rows = [row for each in read_segments(tmp_path / SPEC.name) for row in each.rows.to_pylist()]
+    keys = [row["renewal_key"] for row in rows]
+    # Three sigma of 2,000 draws at a tenth are 40.
+    assert 160 < len(set(keys)) < 240
+    assert all(keys.count(key) == 2 for key in set(keys))
+    assert log.stats()["n_rows_sampled_out"] == 4_000 - len(rows)
+    assert log.stats()["n_rows_dropped"] == 0
+
+
+def test_a_share_of_none_still_answers_who_waits_for_the_disk(tmp_path: Path, served: Any) -> None:
+    log = PredictionLog(
+        tmp_path, flush_s=60, max_rows=10, options_of=lambda _: ServeOptions(log_sample=0.0)
+    )
+    told: list[Any] = []
+    log.add(SPEC, served("P"), told.append)
+    assert told == [None]
+    log.flush()
+    assert not list(read_segments(tmp_path / SPEC.name))
+
+
+class Silent:
+    """A runtime that nobody asks."""
+
+    def predict(self, features: pa.Table) -> Any:
+        """Fail: nobody asks."""
+        raise AssertionError(features)
+
+    def close(self) -> None:
+        """Let go of nothing."""
+
+
+def test_what_is_redacted_is_nowhere_in_the_segment(tmp_path: Path) -> None:
+    """Neither the text nor a key that could be computed from it; the other column stays."""
+    spec = ModelSpec("flights", "binary", "late")
+    signature = Signature((Field("name", "string"), Field("x", "float")))
+    manifest = Manifest("flights", "binary", "sklearn", "0" * 64, 1, signature, (0, 1), "train")
+    version = Version("v", 1, manifest, {}, datetime.now(UTC), "test")
+    part = Part(Loaded(version, Binary(), Silent()), "champion", 1.0, np.arange(2), np.eye(2))
+    table = pa.table({"name": ["Jane Doe", "John Roe"], "x": [1.0, 1.0]})
+    features = Features(signature, table=table)
+    log = PredictionLog(
+        tmp_path,
+        flush_s=60,
+        max_rows=10,
+        options_of=lambda _: ServeOptions(log_redact=("name", "no such column")),
+    )
+    log.add(spec, Served("P", features, None, (part,), 5, 0.1))
+    log.flush()
+    (segment,) = read_segments(tmp_path / "flights")
+    assert segment.rows["name"].to_pylist() == [None, None]
+    assert segment.rows["x"].to_pylist() == [1.0, 1.0]
+    # Alike but for what is not written: one row.
+    assert len(set(segment.rows["renewal_key"].to_pylist())) == 1
+    raw = b"".join(path.read_bytes() for path in (tmp_path / "flights").iterdir())
+    assert b"Jane" not in raw
