@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -14,12 +14,13 @@ from rich.console import Console
 from renewal.cli.opening import open_existing
 from renewal.cli.options import DEFAULT_HOME, DatabaseOption, HomeOption, JsonOption
 from renewal.cli.show import answer
-from renewal.cli.worker import serve_here
+from renewal.cli.worker import serve_here, set_up_log
 
 if TYPE_CHECKING:
     from renewal.serve.options import ServeOptions
     from renewal.serve.run_folder import RunFolder
 
+LogForm = Literal["text", "json"]
 _PORT = 8080
 # -P: a folder called renewal where the command was given must not be taken for the package.
 _WORKER = (sys.executable, "-P", "-m", "renewal.cli.worker")
@@ -43,6 +44,9 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes on one port; default: the policy's, or 1.")
     ] = None,
+    log: Annotated[
+        LogForm | None, typer.Option(help="Form of the server's own log; default: the policy's.")
+    ] = None,
     live: Annotated[bool, typer.Option(help="Show a live view when this is a terminal.")] = True,
     home: HomeOption = DEFAULT_HOME,
     database: DatabaseOption = None,
@@ -53,7 +57,13 @@ def serve(
     SIGTERM and Ctrl+C stop it gracefully: readiness says 503 first, what is under way is
     answered, the log is written. A second one does not wait.
     """
-    given = {"host": host, "port": port, "grpc_port": grpc_port, "workers": workers}
+    given: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "grpc_port": grpc_port,
+        "workers": workers,
+        "log_format": log,
+    }
     options = {name: value for name, value in given.items() if value is not None}
     with open_existing(home, database) as opened:
         found = opened.serve_options(**options)
@@ -72,6 +82,7 @@ def serve(
         "options": options,
         "path": sys.path,
     }
+    set_up_log(found)
     with _shown(run, is_live=is_live, as_json=as_json) as (on_ready, stderr):
         code = _supervise(more, found, run, on_ready, stderr)
     if code:

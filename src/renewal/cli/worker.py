@@ -18,6 +18,7 @@ from renewal.cli.show import failure
 from renewal.core.errors import RenewalError
 
 if TYPE_CHECKING:
+    from renewal.serve.options import ServeOptions
     from renewal.serve.server import Server
     from renewal.serve.supervisor import Ticket
 
@@ -61,7 +62,13 @@ def serve_here(server: Server, on_ready: Callable[[str], object] | None = None) 
         Called with the url once it has started.
     """
     sys.setswitchinterval(SWITCH_S)
+    set_up_log(server.options)
     server.run(on_ready=on_ready)
+
+
+def set_up_log(options: ServeOptions) -> None:
+    """Give the log of this process the form that the options ask for."""
+    import_module("renewal.serve.json_log").configure_logging(options.log_format)
 
 
 def _follow(stop_s: float) -> None:
