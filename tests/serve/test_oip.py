@@ -108,6 +108,14 @@ def test_one_matrix_is_split_into_the_columns_of_an_all_float_signature() -> Non
     assert table.equals(columns(tensor([[1.0, None], [3.0, 4.0]], shape=[2, 2], name="x")))
 
 
+def test_a_matrix_may_be_of_whole_numbers_that_floats_hold() -> None:
+    table = columns(tensor([1, None, -3, 2**53], "INT64", shape=[2, 2]))
+    assert table.to_pylist() == [{"a": 1.0, "b": None}, {"a": -3.0, "b": 2.0**53}]
+    for wrong in (2**53 + 1, -(2**53) - 1):
+        with pytest.raises(Invalid, match="9007199254740992"):
+            columns(tensor([1, wrong], "INT64", shape=[1, 2]))
+
+
 def test_a_matrix_needs_an_all_float_signature() -> None:
     mixed = Signature((Field("a", "float"), Field("b", "int")))
     with pytest.raises(Invalid, match=r"\[n\] or \[n, 1\]"):
@@ -153,6 +161,16 @@ def test_deep_nesting_inside_data_is_invalid() -> None:
     body = b'{"inputs": [{"name": "a", "shape": [1], "datatype": "FP64", "data": ' + deep + b"}]}"
     with pytest.raises(Invalid):
         read_columns(decode_request(body), FLOATS)
+
+
+def test_what_a_client_made_up_costs_neither_time_nor_a_long_answer() -> None:
+    """A product of 100,000 large sizes would take a minute, an echo as long as the body."""
+    for shape in ([2**62] * 100_000, [2**63]):
+        with pytest.raises(Invalid, match="shape"):
+            columns({"name": "a", "shape": shape, "datatype": "FP64", "data": []})
+    with pytest.raises(Invalid) as caught:
+        columns(tensor([1.0], "x" * 100_000, name="y" * 100_000))
+    assert len(str(caught.value)) < 2_000
 
 
 def test_outputs_say_their_type_and_shape() -> None:

@@ -133,6 +133,18 @@ def test_one_matrix_or_columns_become_a_matrix_without_a_table() -> None:
         assert found.table().column("b").null_count == 1
 
 
+@pytest.mark.parametrize("datatype", ["INT8", "UINT16", "INT64", "UINT64"])
+def test_a_matrix_may_be_of_whole_numbers_that_floats_hold(datatype: str) -> None:
+    array = np.array([[1, 2], [3, 100]])
+    found = binary_rows(*body((tensor("x", (2, 2), datatype), bytes_of(array, datatype))))
+    matrix = found.read(FLOATS, ALL).matrix
+    assert matrix is not None
+    assert matrix.tolist() == array.tolist()
+    large = bytes_of(np.array([[1, 2**53 + 1]]), "INT64")
+    with pytest.raises(Invalid, match="9007199254740992"):
+        binary_rows(*body((tensor("x", (1, 2), "INT64"), large))).read(FLOATS, ALL)
+
+
 def test_doubles_are_not_copied_where_they_lie_well() -> None:
     raw, said = body((tensor("x", (2, 2)), bytes_of(np.ones((2, 2)), "FP64")), id="")
     for pad in range(8):

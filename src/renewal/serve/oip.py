@@ -18,8 +18,8 @@ from renewal.core.spec import Kind, Signature
 from renewal.serve.oip_input import (
     BASE64,
     CONTENT_TYPE,
-    FLOATS,
     MATRIX_RANK,
+    NUMBERS,
     WHO,
     Tensor,
     Values,
@@ -170,7 +170,7 @@ def _is_matrix(inputs: Sequence[Tensor], signature: Signature) -> bool:
     return (
         len(inputs) == 1
         and len(first.shape) == MATRIX_RANK
-        and (first.datatype in FLOATS or first.datatype == "BF16")
+        and first.datatype in NUMBERS
         and first.shape[1] == len(signature.fields)
         and all(field.kind == "float" for field in signature.fields)
     )

@@ -45,15 +45,22 @@ class Tensor(msgspec.Struct):
     """An input tensor; `data` stays raw until its datatype says how to read it."""
 
     name: str
-    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
+    # Bounded: a product of a million large numbers would take minutes.
+    shape: Annotated[
+        list[Annotated[int, msgspec.Meta(ge=0, le=2**62)]], msgspec.Meta(max_length=32)
+    ]
     datatype: str
     data: msgspec.Raw = msgspec.Raw()
     parameters: dict[str, Any] | None = None
 
 
+_MOST_QUOTED = 400
 _LAST_INT = 2**63 - 1
+LAST_EXACT = 2**53
+"""The largest whole number up to which a float of 64 bits holds every one."""
 # BYTES of JSON are text; 16 and 32 bit floats are read as they are written, in 64 bits.
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
+NUMBERS = FLOATS | {"BF16"} | {f"{kind}{n}" for kind in ("INT", "UINT") for n in (8, 16, 32, 64)}
 
 
 def _whole(low: int, high: int) -> Any:
@@ -121,10 +128,39 @@ def cells(tensor: Tensor, n_cells: int) -> list[Any]:
 
 
 def floats(tensor: Tensor, values: Values | None) -> np.ndarray[Any, Any]:
-    """Return the cells of a tensor of floats, flat, in 64 bits; null is NaN."""
+    """Return the cells of a tensor of numbers as floats of 64 bits, flat; null is NaN.
+
+    Raises
+    ------
+    Invalid
+        On whole numbers that such a float does not hold.
+    """
     if values is None:
-        return np.array(cells(tensor, prod(tensor.shape)), np.float64)
+        found = cells(tensor, prod(tensor.shape))
+        exceeds = tensor.datatype not in FLOATS and any(
+            cell is not None and abs(cell) > LAST_EXACT for cell in found
+        )
+        values = np.array(found, np.float64)
+    else:
+        exceeds = not is_exact(values)
+    if exceeds:
+        raise bad_tensor(tensor, f"whole numbers up to {LAST_EXACT}", "larger ones")
     return np.asarray(values, np.float64)
+
+
+def is_exact(values: Values) -> bool:
+    """Say whether cells are numbers that a float of 64 bits holds.
+
+    Examples
+    --------
+    >>> is_exact(np.array([2**53])), is_exact(np.array([2**53 + 1])), is_exact([b"1"])
+    (True, False, False)
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        return False
+    if values.dtype.kind == "f" or values.dtype.itemsize < LAST_EXACT.bit_length() / 8:
+        return True
+    return not values.size or max(int(values.max()), -int(values.min())) <= LAST_EXACT
 
 
 def at_least_one(tensor: Tensor, n_rows: int) -> int:
@@ -135,11 +171,11 @@ def at_least_one(tensor: Tensor, n_rows: int) -> int:
 
 
 def bad_tensor(tensor: Tensor, needs: str, came: str) -> Invalid:
-    """Return the error about an input."""
+    """Return the error about an input; what the client made up is quoted in part."""
     return Invalid(
         WHO,
-        needs=f"for input {tensor.name!r} {needs}",
-        came=came,
+        needs=f"for input {tensor.name[:_MOST_QUOTED]!r} {needs}",
+        came=came[:_MOST_QUOTED],
         todo="Send one tensor for each column of GET /v2/models/NAME.",
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from renewal.core.spec import Signature
 from renewal.serve.features import Matrix, is_all_floats
-from renewal.serve.oip_input import FLOATS, MATRIX_RANK, Tensor, Values, Wanted
+from renewal.serve.oip_input import FLOATS, MATRIX_RANK, Tensor, Values, Wanted, is_exact
 
 _MOST_LAYOUTS = 256
 
@@ -143,7 +143,7 @@ def matrix_of_values(
 ) -> Matrix | None:
     """Return inputs that came as bytes as the matrix of a model; see `matrix_of_numbers`."""
     first = inputs[0]
-    if any(not _is_floats(each) for each in values):
+    if any(each is None or not is_exact(each) for each in values):
         return None
     if len(inputs) == 1 and len(first.shape) == MATRIX_RANK:
         n_rows, width = first.shape
@@ -163,10 +163,6 @@ def matrix_of_values(
     for tensor, each in zip(inputs, values, strict=True):
         matrix[:, layout.places[tensor.name]] = each
     return matrix
-
-
-def _is_floats(values: Values | None) -> bool:
-    return isinstance(values, np.ndarray) and values.dtype.kind == "f"
 
 
 def _column(tensor: Numbers) -> list[Any] | None:
