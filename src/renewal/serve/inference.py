@@ -23,6 +23,7 @@ from renewal.core.plan import Arm, Plan
 from renewal.data.rowkey import row_keys
 from renewal.models.task import Scores
 from renewal.serve.batcher import Work
+from renewal.serve.context import working_for
 from renewal.serve.merging import merged_outputs, wanted_outputs
 from renewal.serve.outcome import MIXED, Outcome
 from renewal.serve.routing import FACTS, RowFacts, read_facts, split_by_arm
@@ -196,12 +197,13 @@ class Inference:
         works = self._works
         told = _told(ticket.slot.spec.name, part.loaded, error)
         if isinstance(told, Failed):
-            _LOG.error(
-                "prediction failed model=%s version=%s",
-                ticket.slot.spec.name,
-                part.loaded.version.name,
-                exc_info=error,
-            )
+            with working_for(request_id=ticket.query.request_id):
+                _LOG.error(
+                    "prediction failed model=%s version=%s",
+                    ticket.slot.spec.name,
+                    part.loaded.version.name,
+                    exc_info=error,
+                )
         served = self._served(ticket, (part,))
         works.counters.scored(ticket.slot.spec.name, served)
         works.log.add(ticket.slot.spec, served)

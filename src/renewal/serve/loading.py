@@ -15,6 +15,7 @@ from renewal.models.contract import Runtime
 from renewal.models.load import load_runtime
 from renewal.models.onnx_convert import compile_key
 from renewal.registry.registry import Registry
+from renewal.serve.context import working_for
 from renewal.serve.host_tender import HostLimits
 from renewal.serve.hosting import hosted_runtime
 from renewal.serve.options import ServeOptions
@@ -70,6 +71,10 @@ class Loader:
             When it cannot be loaded, or says what are no scores.
         """
         version = self._registry.version(slot.spec.name, version_id)
+        with working_for(model=slot.spec.name, version=version.name):
+            return self._loaded(slot, version)
+
+    def _loaded(self, slot: Slot, version: Version) -> Loaded:
         found = self._equal_form(version)
         if found is not None:
             try:
