@@ -140,6 +140,13 @@ def rebuilt(form: Form, proto: Proto, material: Material, *, who: str) -> Form:
     Invalid
         When ONNX Runtime does not run the graph, or its scores are none.
     """
+    if form.estimator.addition is not None:
+        raise Invalid(
+            who,
+            needs="a graph that holds all of its weights",
+            came="one with an addition, which its base knows nothing of",
+            todo="Compress the base, or what onnx_lora_model.melted returns.",
+        )
     _strip(proto)
     graph: bytes = proto.SerializeToString(deterministic=True)
     model: OnnxModel = replace(form.estimator, graph=graph)

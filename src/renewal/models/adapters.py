@@ -102,8 +102,9 @@ def stored(adapter: Adapter, estimator: Any, store: Store) -> Stored:
     if isinstance(estimator, Mapped):
         parts["score_map"] = store.put(estimator.score_map.to_bytes())
         estimator, known = estimator.estimator, estimator.artifact
-    if adapter.capabilities(estimator).has_layers:
-        layered = cast("LayeredAdapter", adapter)
+    layered = cast("LayeredAdapter", getattr(adapter, "inner", adapter))
+    # A graph has no layers to train, and additions all the same.
+    if adapter.capabilities(estimator).has_layers or hasattr(layered, "base_digest"):
         base = layered.base_digest(estimator)
         if base is not None:
             # It is there as a rule: it was the champion. It is not written down again.

@@ -21,15 +21,17 @@ from renewal.core.spec import Signature
 from renewal.core.version import Manifest
 from renewal.models.contract import Capabilities, Way, Weights
 from renewal.models.labels import Labels
-from renewal.models.onnx_bytes import dump_model, load_model, open_model
+from renewal.models.onnx_bytes import dump_model, load_model
 from renewal.models.onnx_feed import feed_of, output_of
+from renewal.models.onnx_lora import Addition
+from renewal.models.onnx_lora_model import base_of, digest_of_base, with_addition
 from renewal.models.onnx_model import OnnxModel
 from renewal.models.onnx_scored import scored, sorted_scores
 from renewal.models.onnx_served import GraphRuntime
+from renewal.models.onnx_shared import open_version
 from renewal.models.space import Space
 from renewal.models.task import Classes, Scores
 from renewal.store.contract import Store
-from renewal.store.reader import read_object
 
 _NO_RECIPE = "a graph came without the recipe and the weights' optimizer: it can only predict"
 
@@ -162,10 +164,13 @@ class OnnxAdapter:
     def dump(self, estimator: Any) -> bytes:
         """Return the graph, with a line before it that says how to read its answer.
 
+        Of a model with an addition the addition alone.
+
         It is packed where that saves a tenth or more: weights that are zero by pruning then
         take next to nothing on disk, while dense ones, which hardly shrink, load as they are.
         """
-        return dump_model(_model(estimator))
+        model = _model(estimator)
+        return dump_model(model) if model.addition is None else model.addition
 
     def load(self, data: bytes, trust: tuple[str, ...] = ()) -> OnnxModel:  # noqa: ARG002  # a graph names no types
         """Return the model in `data`; a graph holds operators and numbers, and no code.
@@ -176,6 +181,27 @@ class OnnxAdapter:
             On bytes of another format, damaged ones, or weights in other files.
         """
         return load_model(data)
+
+    def base_digest(self, estimator: Any) -> str | None:
+        """Return the digest of the base of an addition; None: there is none."""
+        model = _model(estimator)
+        return None if model.addition is None else digest_of_base(model)
+
+    def dump_base(self, estimator: Any) -> bytes:
+        """Return the bytes of the base of an addition."""
+        return dump_model(base_of(_model(estimator)))
+
+    def load_onto(self, base: OnnxModel, data: bytes, trust: tuple[str, ...] = ()) -> OnnxModel:  # noqa: ARG002  # matrices name no types
+        """Return `base` with the addition in `data`; they share a session.
+
+        Raises
+        ------
+        Corrupt
+            When the addition was made for another base.
+        Invalid
+            On damaged bytes, or matrices that the base has no place for.
+        """
+        return with_addition(base, Addition.from_bytes(data))
 
     def ready(self, estimator: Any, signature: Signature) -> Any:  # noqa: ARG002  # part of the contract
         """Return the model with its session open, so that no request waits for it.
@@ -203,8 +229,7 @@ class OnnxAdapter:
         Missing
             As `ready`.
         """
-        with read_object(store, manifest.artifact) as reader:
-            return GraphRuntime(open_model(reader), manifest.signature)
+        return GraphRuntime(open_version(manifest, store), manifest.signature)
 
     def environment(self) -> dict[str, str]:
         """Return the versions of Python and of the libraries that the bytes need."""

@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from renewal.core.errors import Invalid
 from renewal.models.onnx_front import front_of
+from renewal.models.onnx_lora import MAGIC as ADDITION
 from renewal.models.onnx_model import OnnxModel
 from renewal.models.onnx_session import OpenGraph, open_graph
 from renewal.models.task import Classes
+from renewal.store.digest import digest as digest_of
 from renewal.store.reader import Reader
 
 MAGIC = b"renewal.onnx.1\n"
@@ -99,7 +101,10 @@ def load_model(data: bytes) -> OnnxModel:
         On bytes of another format, damaged ones, or weights in other files.
     """
     if not data.startswith(MAGIC):
-        raise damaged(f"{len(data):,} bytes of another format")
+        is_addition = data.startswith(ADDITION)
+        raise damaged(
+            "an addition alone" if is_addition else f"{len(data):,} bytes of another format"
+        )
     line, _, graph = data[len(MAGIC) :].partition(b"\n")
     try:
         head = _Head.of(line)
@@ -111,9 +116,12 @@ def load_model(data: bytes) -> OnnxModel:
             graph = _unpacked(graph, head.n_bytes)
         if head.n_bytes != len(graph):
             raise damaged(f"{len(graph):,} of {head.n_bytes:,} bytes")
-        return OnnxModel(graph, head.classes, head.output, head.is_logits, head.threads, front)
+        found = OnnxModel(graph, head.classes, head.output, head.is_logits, head.threads, front)
     except _WRONG as error:
         raise damaged(f"{type(error).__name__}: {error}") from error
+    # As it was read: another release packs the same graph otherwise.
+    found.__dict__["_digest"] = digest_of(data)
+    return found
 
 
 def open_model(reader: Reader) -> OpenGraph:

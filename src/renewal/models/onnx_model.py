@@ -12,6 +12,7 @@ import onnx
 
 from renewal.core.errors import Invalid
 from renewal.models.onnx_front import Front, front_of
+from renewal.models.onnx_lora import Added, Addition
 from renewal.models.onnx_session import order_of, session_of
 from renewal.models.onnx_whole import demand_whole, parsed
 from renewal.models.task import Classes
@@ -44,6 +45,8 @@ class OnnxModel:
     front : str or None, default None
         How columns become its inputs, as `renewal.models.onnx_front.Front.to_json` writes it;
         None: by the names and the order of its inputs (`renewal.models.onnx_feed.feed_of`).
+    addition : bytes or None, default None
+        What is added to its weights at each run: `renewal.models.onnx_lora_model.lora_model`.
 
     Raises
     ------
@@ -63,6 +66,7 @@ class OnnxModel:
     is_logits: bool = False
     threads: int = 1
     front: str | None = field(default=None, repr=False)
+    addition: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what could not be served, or would read files of the server."""
@@ -133,7 +137,8 @@ class OnnxModel:
     @property
     def session(self) -> Any:
         """The open session; opened once, and used by any number of threads."""
-        found = self.__dict__.get("_session")
+        base = self.__dict__.get("_base")
+        found = self.__dict__.get("_session") if base is None else base.session
         if found is None:
             found = self.__dict__["_session"] = session_of(self.graph, threads=self.threads)
         return found
@@ -145,7 +150,14 @@ class OnnxModel:
         and take 2 of 5 microseconds.
         """
         session = self.session
-        found: list[Any] = getattr(session, "_sess", session).run(outputs, feed, None)
+        options = None
+        if self.addition is not None:
+            added = self.__dict__.get("_added")
+            if added is None:
+                added = Added(session, Addition.from_bytes(self.addition))
+                self.__dict__["_added"] = added
+            options = added.options
+        found: list[Any] = getattr(session, "_sess", session).run(outputs, feed, options)
         return found
 
     @property
@@ -156,12 +168,11 @@ class OnnxModel:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the session out: it belongs to this process."""
-        own = {"_session", "_columns", "_order"}
-        return {name: value for name, value in self.__dict__.items() if name not in own}
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the fields as they were; pickles of before had no front."""
-        self.__dict__.update({"front": None} | state)
+        """Take the fields as they were; pickles of before had fewer."""
+        self.__dict__.update({"front": None, "addition": None} | state)
         self._settle()
 
     def _settle(self) -> None:

@@ -31,6 +31,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from renewal.core.errors import Invalid, Unavailable
 from renewal.models.onnx_front import Front
+from renewal.models.onnx_lora import Added
 from renewal.models.onnx_split import (
     GRAPH,
     PATH_KEY,
@@ -156,8 +157,6 @@ class OpenGraph:
         May be shared.
     classes, output, is_logits, front
         As of `OnnxModel`.
-    options : onnxruntime.RunOptions or None, default None
-        Of each run, such as the addition to its weights.
     """
 
     def __init__(
@@ -168,7 +167,6 @@ class OpenGraph:
         output: str | None,
         is_logits: bool,
         columns: Front | None,
-        options: Any = None,
     ) -> None:
         self.held = held
         self.classes = classes
@@ -176,12 +174,36 @@ class OpenGraph:
         self.is_logits = is_logits
         self.columns = columns
         self.order = order_of(classes)
-        self._options = options
+        self._base: OpenGraph | None = None
+        self._added: Added | None = None
+        self._options: Any = None
 
     @property
     def session(self) -> Any:
         """The open session; whoever keeps it keeps `held` as well, which must outlive it."""
         return self.held.inside
+
+    def with_addition(self, added: Added, classes: Classes) -> OpenGraph:
+        """Return it with an addition to its weights; the session is shared.
+
+        Parameters
+        ----------
+        added : Added
+            Of this session.
+        classes : tuple
+            What the columns of its scores mean then.
+        """
+        found = OpenGraph(
+            self.held,
+            classes=classes,
+            output=self.output,
+            is_logits=self.is_logits,
+            columns=self.columns,
+        )
+        # Whoever looks for the base finds it open as long as an addition is in use.
+        found._base = self  # of the same class
+        found._added, found._options = added, added.options  # of the same class
+        return found
 
     def run(self, outputs: list[str], feed: Mapping[str, Any]) -> list[Any]:
         """Return the named outputs for what goes into its inputs; raises what ONNX Runtime does."""
