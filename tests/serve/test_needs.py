@@ -25,7 +25,7 @@ MODEL = "v2/models/m"
         ("GET", "v1/models/m", OPEN),
         ("GET", "v2", "any"),
         ("GET", "version", "any"),
-        ("GET", "openapi.json", "any"),
+        ("GET", "openapi.json", OPEN),
         ("GET", "v2/models", "any"),
         ("GET", "v1/models", "any"),
         ("GET", MODEL, "any"),
@@ -53,6 +53,7 @@ MODEL = "v2/models/m"
         ("GET", f"{MODEL}/trace/setting", "operate"),
         # What is not there yet.
         ("GET", "nothing", "any"),
+        ("POST", "docs", "operate"),
         ("POST", "nothing", "operate"),
         ("DELETE", MODEL, "operate"),
         # Names that look like verbs.

@@ -37,7 +37,7 @@ from renewal.serve.works import Works
 MODEL = b"x-renewal-model"
 BY_VERSION = "version"
 _JSON, _CSV = "application/json", "text/csv"
-_CODES = {
+CODES = {
     BAD: "BAD_REQUEST",
     NO_TOKEN: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
@@ -102,7 +102,7 @@ class MlflowFront:
         plain = reply_to(error)
         if error.fields.get("content_type") is not None:
             return Reply(WRONG_ENCODING, str(error).encode(), content_type=b"text/plain")
-        code = _CODES.get(plain.status, "INTERNAL_ERROR")
+        code = CODES.get(plain.status, "INTERNAL_ERROR")
         body = encode({"error_code": code, "message": str(error)})
         return Reply(plain.status, body, plain.headers)
 

@@ -1,7 +1,8 @@
 """What a request needs to be let in, by its path: the table of scopes.
 
 =========================================  =====================
-live, ready, ``/ping``, KServe's ``/``      nothing
+live, ready, ``/ping``, KServe's ``/``,
+``/docs``, ``/openapi.json``                nothing
 predictions, of any protocol                the scope ``predict``
 labels                                      ``feedback``
 load, unload, metrics, statistics, config   ``operate``
@@ -18,7 +19,17 @@ from __future__ import annotations
 from renewal.serve.guard import Need
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN = frozenset({(), ("ping",), ("health",), ("v2", "health", "live"), ("v2", "health", "ready")})
+_OPEN = frozenset(
+    {
+        (),
+        ("ping",),
+        ("health",),
+        ("v2", "health", "live"),
+        ("v2", "health", "ready"),
+        ("docs",),
+        ("openapi.json",),
+    }
+)
 _OPERATING = frozenset({"stats", "config", "load", "unload"})
 _PREDICTING = frozenset({"infer", "infer_stream", "generate", "generate_stream"})
 _VERBS = frozenset({"predict", "classify", "regress", "explain"})
