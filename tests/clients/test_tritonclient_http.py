@@ -360,6 +360,9 @@ def test_a_thousand_requests_at_once_by_asyncio(server: Any, expected: Any) -> N
                 response_compression_algorithm="gzip",
             )
             assert packed.as_numpy("label").shape == (300,)
+            # aiohttp asks for gzip by itself.
+            large = await client.infer("flights", matrix(np.repeat(ROWS, 100, axis=0)))
+            assert np.array_equal(large.as_numpy("label"), packed.as_numpy("label"))
             assert await client.get_inference_statistics("flights")
             return found
 
