@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from importlib import import_module
@@ -17,6 +18,7 @@ import pytest
 from renewal.core.errors import Invalid, Unavailable
 from renewal.engine.contract import Call
 from renewal.engine.crew import PRELOADED, loaded_here
+from renewal.engine.keeper import Keeper, _Nest
 from renewal.engine.options import EngineOptions
 from renewal.engine.processes import ProcessEngine
 from renewal.testing import engine_calls as work
@@ -46,6 +48,20 @@ def test_closing_leaves_nobody() -> None:
     engine.close()
     assert not _is_alive(worker)
     assert not _is_alive(keeper)
+
+
+def test_one_that_leads_no_group_yet_is_killed() -> None:
+    """Broken by a kill that reaches only the group of a worker, before it leads one."""
+    here, there = socket.socketpair()
+    with here, there, subprocess.Popen(["sleep", "60"]) as fresh:
+        keeper = Keeper(there, None, 60.0, _nothing)
+        keeper._kill(_Nest(fresh.pid, here, -1, 0), "cancelled", "one that was let go")
+        assert fresh.wait(30) == -signal.SIGKILL
+        keeper.selector.close()
+
+
+def _nothing(_line: socket.socket, _pulse: int, _memory_bytes: int | None) -> None:
+    """Become nothing."""
 
 
 def test_warming_up_is_what_the_first_call_finds() -> None:

@@ -231,6 +231,8 @@ class Keeper:
         if not nest.verdict:
             nest.verdict = {"reason": reason, "came": came}
         _kill_group(nest.pid)
+        # One that does not lead its group yet; it is not buried, so the number is still its own.
+        os.kill(nest.pid, signal.SIGKILL)
 
     def _bury(self) -> None:
         """Take the dead away with what they left running, and tell the owner how they died."""
