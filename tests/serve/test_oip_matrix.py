@@ -32,9 +32,8 @@ def tensor(data: Any, *shape: int, name: str = "a", datatype: str = "FP64") -> d
     return {"name": name, "shape": list(shape), "datatype": datatype, "data": data}
 
 
-def general(raw: bytes, needed: frozenset[str] = ALL) -> Any:
+def general(raw: bytes) -> Any:
     """Read a body the general way only."""
-    del needed
     table = conform(read_columns(decode_request(raw), FLOATS), FLOATS, who="infer")
     return table.to_pylist()
 
