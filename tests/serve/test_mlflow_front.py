@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
 COLUMNS = ("distance", "hour", "carrier_delay")
@@ -184,3 +186,26 @@ def test_what_is_wrong_has_mlflows_error_form(
 
 def test_only_post_invokes(client: Any) -> None:
     assert sent(client, "GET", "/invocations")[0] == 405
+
+
+VALID = [
+    json.dumps({"instances": ROWS}).encode(),
+    json.dumps({"inputs": {name: [1.5] for name in COLUMNS}, "params": {"key": ["k"]}}).encode(),
+    json.dumps(SPLIT).encode(),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    body=st.sampled_from(VALID),
+    at=st.integers(0, 200),
+    cut=st.integers(0, 9),
+    put=st.binary(max_size=4) | st.sampled_from([b"null", b"[", b"1e999", b"NaN", b"{}", b"\\u"]),
+)
+def test_damaged_bodies_are_answered_or_refused(
+    client: Any, body: bytes, at: int, cut: int, put: bytes
+) -> None:
+    """Breaks when some bytes end the connection, or are the server's fault."""
+    damaged = body[:at] + put + body[at + cut :]
+    for path in ("/invocations?model=delays", "/v1/models/delays:predict"):
+        assert client.send("POST", path, damaged, **TAKES).status in {200, 400}

@@ -10,7 +10,8 @@ from __future__ import annotations
 from importlib.metadata import version as package_version
 
 from renewal.serve.front import Request
-from renewal.serve.http import NOT_READY, OK, WRONG_METHOD, Reply, error_reply
+from renewal.serve.health import only_get
+from renewal.serve.http import NOT_READY, OK, Reply
 from renewal.serve.works import Works
 
 
@@ -32,6 +33,4 @@ def mlflow_page(works: Works, request: Request) -> Reply | None:
             reply = Reply(OK, package_version("renewal").encode(), content_type=b"text/plain")
         case _:
             return None
-    if request.method not in {"GET", "HEAD"}:
-        return error_reply(WRONG_METHOD, "use GET on this path", allow="GET")
-    return reply
+    return only_get(request, reply)

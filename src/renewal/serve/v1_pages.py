@@ -13,7 +13,7 @@ from typing import Any
 
 from renewal.core.errors import Invalid, Unavailable
 from renewal.serve.front import Request
-from renewal.serve.health import model_metadata
+from renewal.serve.health import model_metadata, only_get
 from renewal.serve.http import (
     NOT_READY,
     OK,
@@ -60,9 +60,7 @@ def v1_page(works: Works, request: Request) -> Reply | None:
     if verb:
         return _verb(works, request, named, verb)
     reply = _answer(works, path)
-    if reply is not None and request.method not in {"GET", "HEAD"}:
-        return error_reply(WRONG_METHOD, "use GET on this path", allow="GET")
-    return reply
+    return reply if reply is None else only_get(request, reply)
 
 
 def _answer(works: Works, path: tuple[str, ...]) -> Reply | None:

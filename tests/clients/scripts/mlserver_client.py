@@ -58,8 +58,8 @@ def infer(request: InferenceRequest, path: str = "/v2/models/flights/infer") -> 
     }
 
 
-def batch_command(*, binary: bool) -> list[dict[str, Any]]:
-    """Run `mlserver infer` over a file with one request for each row."""
+def started(*, binary: bool) -> tuple[Path, subprocess.Popen[str]]:
+    """Start `mlserver infer` over a file with one request for each row."""
     name = "binary" if binary else "json"
     asked, answered = Path(f"{name}.jsonl"), Path(f"{name}-out.jsonl")
     requests = [PandasCodec.encode_request(FRAME.iloc[[at]]) for at in range(len(FRAME))]
@@ -70,14 +70,21 @@ def batch_command(*, binary: bool) -> list[dict[str, Any]]:
     ]  # fmt: skip
     if binary:
         command.append("-b")
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    if ran.returncode:
-        raise SystemExit(ran.stdout + ran.stderr)
+    pipe = subprocess.PIPE
+    return answered, subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(answered: Path, command: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """Return what a command has written, once it is done."""
+    told, _ = command.communicate(timeout=60)
+    if command.returncode:
+        raise SystemExit(told)
     return [json.loads(line) for line in answered.read_text().splitlines()]
 
 
 def main() -> None:
     """Ask in every form that MLServer's types can write."""
+    commands = [started(binary=False), started(binary=True)]
     frame = PandasCodec.encode_request(FRAME)
     with_parameters = PandasCodec.encode_request(FRAME)
     with_parameters.id = "mine"
@@ -101,8 +108,8 @@ def main() -> None:
         "version": infer(frame, "/v2/models/flights/versions/2/infer"),
         "unknown": infer(frame, "/v2/models/nobody/infer"),
         "wrong": infer(wrong),
-        "command": batch_command(binary=False),
-        "binary_command": batch_command(binary=True),
+        "command": ended(*commands[0]),
+        "binary_command": ended(*commands[1]),
     }
     print(json.dumps(said))  # noqa: T201  # what the tests read
 
