@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renewal.core.errors import Invalid, RenewalError
-from renewal.core.spec import Field, Signature
+from renewal.core.spec import Field, Kind, Signature
 from renewal.serve.grpc_codec import (
     ModelInferRequest,
     infer_request,
@@ -131,6 +131,23 @@ def test_all_floats_become_a_matrix(is_raw: bool) -> None:  # noqa: FBT001  # a 
     matrix = OipRows(request, b"", values).read(BOTH, frozenset("ab")).matrix
     assert matrix is not None
     assert np.array_equal(matrix, rows, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", ["float", "int"])
+@pytest.mark.parametrize(
+    ("datatype", "raw"),
+    [("FP32", b"\x01\x00\x80\x7f"), ("FP16", b"\x01\x7c"), ("BF16", b"\x81\x7f")],
+)
+def test_a_signalling_nan_is_a_gap(datatype: str, raw: bytes, kind: Kind) -> None:
+    """Breaks when widening it warns, which is an error here and noise in every log."""
+    message = ModelInferRequest()
+    for name in "ab":
+        message.inputs.add(name=name, datatype=datatype, shape=[1])
+        message.raw_input_contents.append(raw)
+    request, values = infer_request(message)
+    signature = Signature((Field("a", "float"), Field("b", kind)))
+    features = OipRows(request, b"", values).read(signature, frozenset("ab"))
+    assert features.table().to_pylist() == [{"a": None, "b": None}]
 
 
 def outcome(**outputs: Any) -> Outcome:

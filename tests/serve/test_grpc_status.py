@@ -68,3 +68,12 @@ def test_who_answered_is_told_by_the_names_of_http() -> None:
         "x-renewal-arm": "champion",
         "x-renewal-prediction-id": "P",
     }
+
+
+@pytest.mark.parametrize("arm", ["größer", "a\nb", ""])
+def test_an_arm_may_have_any_name(arm: str) -> None:
+    """Breaks when gRPC refuses the metadata, and with it every answer of the arm."""
+    outcome = Outcome("m", "v3", "3", arm, "P", "R", {"x": np.zeros(1)}, (), 1)
+    told = dict(trailers_with(outcome))["x-renewal-arm"]
+    assert told.isascii()
+    assert told.isprintable()

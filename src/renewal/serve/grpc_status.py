@@ -65,8 +65,12 @@ def trailers_of(error: RenewalError) -> Trailers:
 
 def trailers_with(outcome: Outcome) -> Trailers:
     """Return who answered, under the names that HTTP's headers have."""
+    arm = outcome.arm
+    if not (arm.isascii() and arm.isprintable()):
+        # Metadata is ASCII; the name of an arm is its owner's, and stands whole in the message.
+        arm = ascii(arm)
     return (
         (_VERSION, outcome.version),
-        (_ARM, outcome.arm),
+        (_ARM, arm),
         (_PREDICTION_ID, outcome.prediction_id),
     )
