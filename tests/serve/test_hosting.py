@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import signal
@@ -500,3 +501,31 @@ def test_a_server_hosts_native_versions(home: Any) -> None:
     assert not isinstance(runtimes["thread"][0], HostedRuntime)
     assert runtimes["process"][1] == runtimes["thread"][1]
     assert runtimes["process"][0].stats()["state"] == "closed"
+
+
+def test_one_that_hangs_does_not_hold_up_another(home: Any) -> None:
+    """Broken by versions that share the thread in which they are waited for."""
+    for name in ("hangs", "answers"):
+        home.declare(name, task="regression")
+        found = dataclasses.replace(_unruly(home.store), model=name)
+        home.champion(home.registry.add_version(found))
+    server = home.start(trust=TRUST, timeout_s=1.5)
+    asked = {
+        value: {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [value]}]}
+        for value in (unruly.HANG, 4.0)
+    }
+    statuses: list[int] = []
+
+    def hang() -> None:
+        client = home.client(server)
+        statuses.append(client.send("POST", "/v2/models/hangs/infer", asked[unruly.HANG]).status)
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    runtime = server._works.follower.slots["hangs"].generation.first.runtime
+    _await(runtime._tender.talking.locked)
+    answered = home.client(server).send("POST", "/v2/models/answers/infer", asked[4.0])
+    assert not statuses
+    assert answered.body["outputs"][0]["data"] == [8.0]
+    hanging.join(_WAIT_S)
+    assert statuses == [504]

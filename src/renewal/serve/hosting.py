@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
@@ -86,6 +87,9 @@ class HostedRuntime:
     ----------
     takes_matrix : bool
         Whether rows may come as a matrix: every column is a float.
+    pool : Executor
+        A thread for who would not wait: in one of several versions' a process that hangs
+        would hold up the others.
 
     Raises
     ------
@@ -110,6 +114,7 @@ class HostedRuntime:
         own.pop(CORES, None)
         order = Order(manifest, store, trust, self._who, name, own)
         _demand_pickles(order)
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix=f"renewal-predict {name}")
         self._tender = Tender(order, limits)
 
     def start(self) -> None:
@@ -203,6 +208,7 @@ class HostedRuntime:
         `wait_gone`. Closing twice is free of harm.
         """
         if self._tender.close():
+            self.pool.shutdown(wait=False)
             ending = threading.Thread(target=self._tender.end, name="renewal-host-end", daemon=True)
             ending.start()
 

@@ -166,7 +166,7 @@ class Inference:
                 features = part.as_read_by(loaded.version.manifest.signature)
                 done = _Came(self, ticket, arm, loaded, rows)
                 work = Work(features, done, due_s)
-                loaded.batcher.put(work, loop, works.pool)
+                loaded.batcher.put(work, loop, loaded.pool or works.pool)
                 ticket.works.append(work)
         except BaseException:
             for work in ticket.works:

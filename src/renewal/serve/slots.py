@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,7 @@ class Loaded:
         "form",
         "interface",
         "number",
+        "pool",
         "runtime",
         "task",
         "version",
@@ -88,6 +90,8 @@ class Loaded:
         self.interface = interface or version.manifest.signature
         self._n_scores = len(version.manifest.classes) or 1
         self._takes_matrix: bool = getattr(runtime, "takes_matrix", False)
+        # A version in a process of its own brings the thread that waits for it.
+        self.pool: Executor | None = getattr(runtime, "pool", None)
         self._holders = Counted(runtime.close)
         self.batcher = Batcher(
             f"version {version.name} of model {version.manifest.model!r}",
