@@ -239,10 +239,10 @@ def test_a_call_under_way_is_answered_before_the_server_stops(
     """Breaks when a stop cuts calls off."""
     home.declare()
     home.champion(home.version())
-    server = home.start(grpc_port=0, drain_s=10.0)
+    server = home.start(native="thread", grpc_port=0, drain_s=10.0)
     caller = new_caller(server)
     gate = threading.Event()
-    server._works.pool.submit(gate.wait, 20)
+    server._works.pool.submit(gate.wait, 30)  # its only thread: nothing is predicted
     calls = [caller.verb("ModelInfer").future(rows().SerializeToString()) for _ in range(8)]
     wait_until(lambda: server.stats()["n_open"] == 8)
     stopping = threading.Thread(target=server.stop)
@@ -267,10 +267,10 @@ def test_a_deadline_and_a_cancelled_call_leave_the_queue(
     """Breaks when rows that nobody waits for are predicted, or a call outlives its deadline."""
     home.declare()
     home.champion(home.version())
-    server = home.start(grpc_port=0)
+    server = home.start(native="thread", grpc_port=0)
     caller = new_caller(server)
     gate = threading.Event()
-    server._works.pool.submit(gate.wait, 30)
+    server._works.pool.submit(gate.wait, 30)  # its only thread: nothing is predicted
     try:
         busy = caller.verb("ModelInfer").future(rows().SerializeToString())
         wait_until(lambda: server.stats()["n_open"] == 1)
@@ -299,10 +299,10 @@ def test_a_full_queue_says_when_to_come_again(
     """Breaks when a call waits where an HTTP request would be told 429."""
     home.declare()
     home.champion(home.version())
-    server = home.start(grpc_port=0, max_queue_rows=2)
+    server = home.start(native="thread", grpc_port=0, max_queue_rows=2)
     caller = new_caller(server)
     gate = threading.Event()
-    server._works.pool.submit(gate.wait, 30)
+    server._works.pool.submit(gate.wait, 30)  # its only thread: nothing is predicted
     try:
         # The first is handed to the thread that waits, two more fill the queue.
         calls = []
@@ -348,6 +348,32 @@ def test_a_stream_answers_each_request_in_its_order(caller: Caller) -> None:
     assert "bytes that are none" in answers[4].error_message
     assert answers[3].infer_response.parameters["triton_final_response"].bool_param
     assert not answers[0].error_message
+
+
+def test_requests_of_a_stream_wait_together_and_leave_together(
+    home: Home, new_caller: Callable[[Server], Caller]
+) -> None:
+    """Breaks when a stream waits for each answer, so that nothing can be predicted together."""
+    home.declare()
+    home.champion(home.version())
+    server = home.start(native="thread", grpc_port=0)
+    caller = new_caller(server)
+    stream = caller.channel.stream_stream(f"/{INFERENCE}/ModelStreamInfer")
+    kind = verb_messages(INFERENCE)["ModelStreamInfer"][1]
+    gate = threading.Event()
+    server._works.pool.submit(gate.wait, 30)  # its only thread: nothing is predicted
+    try:
+        sent = [rows(id=str(at)).SerializeToString() for at in range(100)]
+        gone = stream(iter(sent))
+        wait_until(lambda: server.stats()["n_open"] == 64)  # and no more than that
+        gone.cancel()
+        wait_until(lambda: server.stats()["n_open"] == 0)
+        answers = stream(iter(sent), timeout=60)
+        wait_until(lambda: server.stats()["n_open"] == 64)
+    finally:
+        gate.set()
+    ids = [kind.FromString(each).infer_response.id for each in answers]
+    assert ids == [str(at) for at in range(100)]
 
 
 def test_kserves_form_of_the_repository_is_understood(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from time import perf_counter
 from typing import Any
@@ -22,6 +23,7 @@ from renewal.serve.query import Query
 from renewal.serve.works import Works
 
 _Streamed = message_class("ModelStreamInferResponse")
+_MOST_AHEAD = 64
 _EMPTY_FINAL, _FINAL = "triton_enable_empty_final_response", "triton_final_response"
 
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -66,16 +68,45 @@ class Infer:
         """Answer ``ModelStreamInfer``: one answer a request, in their order.
 
         A request that is wrong gets its error as its answer; the stream goes on.
+
+        Notes
+        -----
+        Up to 64 requests of a stream are under way at once, so that they meet in batches.
         """
-        async for data in requests:
-            with Call(self._works) as call:
-                try:
-                    outcome, message = await self._answer(data, context, call)
-                    streamed = _Streamed(infer_response=message)
-                    call.answered(outcome)
-                except Exception as error:  # noqa: BLE001  # the request border: the stream lives on
-                    streamed = _Streamed(error_message=call.refused(error)[1])
-            yield streamed.SerializeToString()
+        room = asyncio.Semaphore(_MOST_AHEAD)
+        begun: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
+
+        async def begin() -> None:
+            try:
+                async for data in requests:
+                    await room.acquire()
+                    begun.put_nowait(asyncio.create_task(self._streamed(data, context)))
+            finally:
+                begun.put_nowait(None)
+
+        beginning = asyncio.create_task(begin())
+        try:
+            while (task := await begun.get()) is not None:
+                yield await task
+                room.release()
+            await beginning
+        finally:
+            beginning.cancel()
+            while not begun.empty():
+                left = begun.get_nowait()
+                if left is not None:
+                    left.cancel()
+
+    async def _streamed(self, data: bytes, context: Context) -> bytes:
+        with Call(self._works) as call:
+            try:
+                outcome, message = await self._answer(data, context, call)
+                streamed = _Streamed(infer_response=message)
+                call.answered(outcome)
+            except Exception as error:  # noqa: BLE001  # the request border: the stream lives on
+                streamed = _Streamed(error_message=call.refused(error)[1])
+            answer: bytes = streamed.SerializeToString()
+            return answer
 
     async def _answer(self, data: bytes, context: Context, call: Call) -> tuple[Outcome, Any]:
         started_s = perf_counter()
