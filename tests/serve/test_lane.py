@@ -213,6 +213,29 @@ def test_a_client_that_leaves_takes_its_request_out_of_the_batch(
     wires[2].close()
 
 
+def test_a_body_that_trickles_in_has_no_more_time_than_a_request(
+    home: Any, infer_request: Callable[..., Any]
+) -> None:
+    """Both ways; breaks when a client can hold a connection for ever by its slowness."""
+    home.declare()
+    home.champion(home.version())
+    server = home.start(native="thread", timeout_s=0.3)
+    raw = json.dumps(infer_request()).encode()
+    chunked = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{{"
+    for half in (post(raw)[:-10], chunked.encode()):
+        wire = Wire(server.url)
+        wire.send(half)
+        status, _, body = wire.answer()
+        assert status == 408
+        assert "0.3 s" in json.loads(body)["error"]
+        wire.close()
+    other = Wire(server.url)
+    other.send(post(raw))
+    assert other.answer()[0] == 200
+    other.close()
+    assert server.stats()["n_open"] == 0
+
+
 def test_a_client_that_never_reads_does_not_grow_the_server(
     server: Any, infer_request: Callable[..., Any]
 ) -> None:

@@ -44,6 +44,8 @@ from renewal.serve.query import Query
 from renewal.serve.routes import PAGES, front_of
 from renewal.serve.works import Works
 
+_LARGE_BYTES = 1024 * 1024
+
 
 class App:
     """Answers HTTP requests by the slots.
@@ -97,7 +99,7 @@ class App:
                 return wrong_method("POST")
             return await self._feedback(scope, receive, path[2] if len(path) > 1 else None)
         if request.method not in {"GET", "HEAD"}:
-            request.body = await read_body(scope, receive, self._works.options.max_body_bytes)
+            request.body = await self._body(scope, receive)
         for page in PAGES:
             came = page(self._works, request)
             if came is not None:
@@ -117,8 +119,12 @@ class App:
             demand_entry(works, request, "predict", target.model or NOT_YET)
             if target.model is not None:
                 works.slot(target.model)  # before the body of an unknown model is read
-            request.body = await read_body(scope, receive, works.options.max_body_bytes)
-            query = query_of(works, front, target, request)
+            request.body = await self._body(scope, receive)
+            if len(request.body) > _LARGE_BYTES or request.header(b"content-encoding"):
+                # What takes long is done beside the loop, where it lets go of the interpreter.
+                query = await asyncio.to_thread(query_of, works, front, target, request)
+            else:
+                query = query_of(works, front, target, request)
             outcome = await self._unless_gone(query, receive)
             return front.write(outcome, request, query)
 
@@ -126,6 +132,12 @@ class App:
         model = works.known(target.model)
         works.counters.answered(reply.status, front.protocol, outcome, model=model)
         return reply
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """Read a body; one that trickles in has no more time than a request."""
+        options = self._works.options
+        async with asyncio.timeout(options.timeout_s):
+            return await read_body(scope, receive, options.max_body_bytes)
 
     async def _unless_gone(self, query: Query, receive: Receive) -> Outcome:
         """Wait for an outcome; a client that leaves meanwhile leaves the batch, too."""
@@ -142,7 +154,7 @@ class App:
 
     async def _feedback(self, scope: Scope, receive: Receive, model: str | None) -> Reply:
         works = self._works
-        body = await read_body(scope, receive, works.options.max_body_bytes)
+        body = await self._body(scope, receive)
         named, entries = read_feedback(body)
         tables = label_tables(entries, to_us(works.clock.now()))
         refused: RenewalError | None = None

@@ -7,7 +7,7 @@ import logging
 from renewal.core.errors import RenewalError
 from renewal.serve.front import Front, Request, Target
 from renewal.serve.guard import NOT_YET, Need
-from renewal.serve.http import FAILED, TOO_LARGE, Reply, TooLargeError, error_reply, reply_to
+from renewal.serve.http import FAILED, SLOW, TOO_LARGE, Reply, TooLargeError, error_reply, reply_to
 from renewal.serve.query import Query
 from renewal.serve.works import Works
 
@@ -64,5 +64,7 @@ def refusal(works: Works, request: Request, error: Exception, front: Front | Non
     if isinstance(error, TooLargeError):
         limit = works.options.max_body_bytes
         return error_reply(TOO_LARGE, f"the body is larger than {limit} bytes: send it in parts")
+    if isinstance(error, TimeoutError):
+        return error_reply(SLOW, f"the body was not complete after {works.options.timeout_s:g} s")
     _LOG.error("request failed path=/%s", "/".join(request.path), exc_info=error)
     return error_reply(FAILED, f"internal error: {type(error).__name__}")

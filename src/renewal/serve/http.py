@@ -22,7 +22,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-OK, BAD, NO_TOKEN, MISSING, WRONG_METHOD, TOO_LARGE, FULL = 200, 400, 401, 404, 405, 413, 429
+OK, BAD, NO_TOKEN, MISSING, WRONG_METHOD, SLOW = 200, 400, 401, 404, 405, 408
+TOO_LARGE, FULL = 413, 429
 WRONG_ENCODING, FAILED, UNSUPPORTED, NOT_READY, LATE = 415, 500, 501, 503, 504
 
 _STATUS: dict[type[RenewalError], int] = {
@@ -52,7 +53,7 @@ class GoneError(Exception):
     """The client left before its request was complete."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """A response that is ready to be sent.
 

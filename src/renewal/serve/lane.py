@@ -12,6 +12,7 @@ keep-alive and shutdown go on as uvicorn does them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,7 @@ class Direct:
         "request",
         "response_complete",
         "ticket",
+        "timer",
         "way",
     )
 
@@ -77,10 +79,13 @@ class Direct:
         self.request: Request | None = None
         self.query: Query | None = None
         self.ticket: Ticket | None = None
+        self.timer: asyncio.TimerHandle | None = None
 
     def start(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Read the request, which is complete, and put it on its way."""
         works, (front, target, path, query) = self.lane.works, self.way
+        if self.timer is not None:
+            self.timer.cancel()
         works.counters.open()
         request = self.request = Request("POST", path, headers, bytes(self.body), query)
         try:
@@ -88,6 +93,15 @@ class Direct:
             self.ticket = works.inference.start(self.query, self.done)
         except Exception as error:  # noqa: BLE001  # the request border: the worker lives on
             self._reply(refusal(works, request, error, front))
+
+    def be_late(self) -> None:
+        """Refuse a request whose body has trickled in for too long, and hang up."""
+        if self.request is None and not self.response_complete:
+            works, (front, _, path, query) = self.lane.works, self.way
+            works.counters.open()
+            self.request = Request("POST", path, (), b"", query)
+            self.keep_alive = False
+            self._reply(refusal(works, self.request, TimeoutError(), front))
 
     def done(self, came: Outcome | RenewalError) -> None:
         """Write what the request came to."""
@@ -108,6 +122,8 @@ class Direct:
         """Take the request back: its client has left."""
         if not self.response_complete:
             self.response_complete = True
+            if self.timer is not None:
+                self.timer.cancel()
             if self.ticket is not None:
                 self.ticket.cancel()
             if self.request is not None:
@@ -130,6 +146,13 @@ class Lane(BoundedProtocol):
     works: Works
     ways: dict[bytes, _Way]
 
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; a body that is not all there has no more time than a request."""
+        super().data_received(data)
+        direct: Any = self.cycle
+        if type(direct) is Direct and direct.request is None and direct.timer is None:
+            direct.timer = self.loop.call_later(self.works.options.timeout_s, direct.be_late)
+
     def on_headers_complete(self) -> None:
         """Take a request into the lane, or hand it to uvicorn."""
         self.check_head()
@@ -147,7 +170,9 @@ class Lane(BoundedProtocol):
         elif not direct.body:
             direct.body = body
         else:
-            direct.body = bytearray(direct.body) + body
+            if isinstance(direct.body, bytes):
+                direct.body = bytearray(direct.body)
+            direct.body += body
 
     def on_message_complete(self) -> None:
         """Start a request of the lane."""

@@ -89,44 +89,27 @@ class Server:
     ) -> None:
         options = options or ServeOptions()
         options_of = options_of or (lambda _: options)
-        log = PredictionLog(
-            log_folder,
-            flush_s=options.flush_s,
-            max_rows=options.max_log_rows,
-            options_of=options_of,
-        )
-        loader = Loader(registry, store, feeds, options_of)
-        counters = Counters()
-        run = run or RunFolder()
-        guard = Guard(registry, options.tokens, clock)
-        follower = Follower(
-            registry, loader, options, counters, unloaded=run.unloaded, on_poll=guard.poll
-        )
-
-        def log_shadow(spec: ModelSpec, served: Served) -> None:
-            counters.shadowed(spec.name, served)
-            log.add(spec, served)
-
         self.options = options
-        self._works = Works(
-            follower=follower,
-            log=log,
-            shadow=Shadow(log_shadow, options.max_shadow_rows),
-            feeds=feeds,
-            clock=clock,
-            options=options,
-            counters=counters,
-            guard=guard,
-            run=run,
-            pool=ThreadPoolExecutor(options.threads, thread_name_prefix="renewal-predict"),
-            feedback_pool=ThreadPoolExecutor(2, thread_name_prefix="renewal-feedback"),
+        self._works = works = _works_of(
+            registry,
+            feeds,
+            clock,
+            options,
+            loader=Loader(registry, store, feeds, options_of),
+            log=PredictionLog(
+                log_folder,
+                flush_s=options.flush_s,
+                max_rows=options.max_log_rows,
+                options_of=options_of,
+            ),
+            run=run or RunFolder(),
         )
         self._sealing = Sealing(
             registry.db,
             log_folder,
             feeds,
-            lambda: list(follower.slots),
-            lambda: log.n_rows_written,
+            lambda: list(works.follower.slots),
+            lambda: works.log.n_rows_written,
             every_s=options.seal_s,
         )
         self._socket: socket.socket | None = None
@@ -357,3 +340,39 @@ class Server:
         quiet_s = min(_QUIET_S, self.options.drain_s)
         while self._works.counters.quiet_s < quiet_s and monotonic() < until_s:
             sleep(_STEP_S)
+
+
+def _works_of(
+    registry: Registry,
+    feeds: Callable[[str], Feed],
+    clock: Clock,
+    options: ServeOptions,
+    *,
+    loader: Loader,
+    log: PredictionLog,
+    run: RunFolder,
+) -> Works:
+    """Put together what the application works with."""
+    counters = Counters()
+    guard = Guard(registry, options.tokens, clock)
+    follower = Follower(
+        registry, loader, options, counters, unloaded=run.unloaded, on_poll=guard.poll
+    )
+
+    def log_shadow(spec: ModelSpec, served: Served) -> None:
+        counters.shadowed(spec.name, served)
+        log.add(spec, served)
+
+    return Works(
+        follower=follower,
+        log=log,
+        shadow=Shadow(log_shadow, options.max_shadow_rows),
+        feeds=feeds,
+        clock=clock,
+        options=options,
+        counters=counters,
+        guard=guard,
+        run=run,
+        pool=ThreadPoolExecutor(options.threads, thread_name_prefix="renewal-predict"),
+        feedback_pool=ThreadPoolExecutor(2, thread_name_prefix="renewal-feedback"),
+    )
