@@ -13,9 +13,10 @@ from typing import Any, Self
 
 from renewal.assemble.model import Model
 from renewal.assemble.policy import Policy, read_policy
+from renewal.assemble.served import POLICY_FILE, check_home, run_folder, serve_options
 from renewal.core.clock import Clock, SystemClock
 from renewal.core.duration import parse_duration
-from renewal.core.errors import Invalid, NotFound, RenewalError, Unavailable
+from renewal.core.errors import Invalid, RenewalError, Unavailable
 from renewal.core.plugin import load_plugin
 from renewal.core.spec import ModelSpec
 from renewal.data.feed import Feed
@@ -26,14 +27,12 @@ from renewal.loop.happening import Happening, HearRecipe, Tell, hear_no_recipe, 
 from renewal.loop.workshop import Workshop
 from renewal.registry.db import Database
 from renewal.registry.registry import Registry
-from renewal.serve.options import ServeOptions
 from renewal.serve.run_folder import RunFolder
 from renewal.serve.server import Server
 from renewal.store.local import LocalStore
 
 _log = logging.getLogger(__name__)
 
-POLICY_FILE = "renewal.toml"
 _SALT_BYTES = 16
 _GRACE_S = 0.1
 
@@ -79,13 +78,8 @@ def open_home(
     ()
     """
     root = Path(where)
-    if not create and not (root / "salt").exists():
-        raise NotFound(
-            "renewal.open",
-            needs=f"a home at {root}",
-            came="no such folder" if not root.exists() else "a folder that is no home",
-            todo="Make one: renewal init, or renewal.open(path) in Python.",
-        )
+    if not create:
+        check_home(root)
     if root.exists() and not root.is_dir():
         raise Invalid(
             "renewal.open", needs="a folder", came=f"the file {root}", todo="Name another place."
@@ -202,20 +196,10 @@ class Home:
             self.feed,
             self.root / "log",
             self.clock,
-            self.serve_options(**options),
-            options_of=lambda name: self.serve_options(name, **options),
-            run=run or self.run_folder(),
+            serve_options(self.policy(), options),
+            options_of=lambda name: serve_options(self.policy(name), options),
+            run=run or run_folder(self.root),
         )
-
-    def serve_options(self, model: str | None = None, **options: Any) -> ServeOptions:
-        """Return how a server serves, or a model in it: as the policy says, but for `options`."""
-        policy = self.policy(model)
-        found: ServeOptions = _replaced(policy.serve, {"trust": policy.trust, **options})
-        return found
-
-    def run_folder(self) -> RunFolder:
-        """Return where a server says what it does; it is made when the server starts."""
-        return RunFolder(self.root / "run")
 
     def serve(self, port: int = 8080, **options: Any) -> Server:
         """Serve every model of the home over HTTP, in a thread, until `stop`.
@@ -343,11 +327,6 @@ def _spec(name: str, declared: dict[str, Any]) -> ModelSpec:
         attributes = [each.strip() for each in attributes.split(",")]
     values["attributes"] = tuple(attributes)
     return ModelSpec(name, **values)
-
-
-def _replaced(options: Any, changes: dict[str, Any]) -> Any:
-    known = {name: getattr(options, name) for name in options.__dataclass_fields__}
-    return type(options)(**{**known, **changes})
 
 
 def _salt(path: Path) -> bytes:

@@ -65,25 +65,28 @@ def serve(
         "log_format": log,
     }
     options = {name: value for name, value in given.items() if value is not None}
-    with open_existing(home, database) as opened:
-        found = opened.serve_options(**options)
-        if not found.port and port is None:
-            options["port"] = _PORT
-            found = opened.serve_options(**options)
-        run = opened.run_folder()
-        is_live = live and not as_json and _is_terminal()
-        if found.workers == 1:
-            with _shown(run, is_live=is_live, as_json=as_json) as (on_ready, _stderr):
-                serve_here(opened.server(run=run, **options), on_ready)
-            return
+    served = import_module("renewal.assemble.served")
+    found = served.read_serve_options(home, **options)
+    if not found.port and port is None:
+        options["port"] = _PORT
+        found = served.read_serve_options(home, **options)
+    run = served.run_folder(home)
+    is_live = live and not as_json and _is_terminal()
+    if found.workers == 1:
+        with (
+            open_existing(home, database) as opened,
+            _shown(run, is_live=is_live, as_json=as_json) as (on_ready, _stderr),
+        ):
+            serve_here(opened.server(run=run, **options), on_ready)
+        return
     more = {
         "home": str(home.absolute()),
         "database": database,
         "options": options,
         "path": sys.path,
     }
-    set_up_log(found)
     with _shown(run, is_live=is_live, as_json=as_json) as (on_ready, stderr):
+        set_up_log(found)
         code = _supervise(more, found, run, on_ready, stderr)
     if code:
         raise typer.Exit(code)
