@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -35,8 +36,10 @@ from renewal.core.errors import (
     RenewalError,
     Unavailable,
 )
+from renewal.core.plan import Arm, Plan
 from renewal.core.plugin import load_plugin
-from renewal.core.version import Manifest
+from renewal.core.spec import Field, Signature
+from renewal.core.version import Manifest, Version
 from renewal.data.frame import signature_of
 from renewal.models.adapters import stored
 from renewal.models.layers import Tuning
@@ -47,6 +50,7 @@ from renewal.models.torch_model import TorchModel
 from renewal.models.torch_pretrained import pretrained
 from renewal.serve.host_tender import HostLimits
 from renewal.serve.hosting import HostedRuntime, hosted_runtime
+from renewal.serve.slots import Generation, Loaded
 from renewal.store.local import LocalStore
 from renewal.testing import unruly
 from renewal.testing.torch_nets import TRUST as NETS
@@ -394,6 +398,30 @@ def test_nobody_waits_for_the_end(host: Callable[..., HostedRuntime]) -> None:
         assert not runtime.wait_gone(0.01)
     assert runtime.wait_gone()
     assert _is_gone(pid)
+
+
+def test_a_generation_is_gone_when_its_processes_are(host: Callable[..., HostedRuntime]) -> None:
+    """Broken by a swap that unloads first, and loads while the memory is not free yet."""
+    runtimes = [host(close_s=_WAIT_S) for _ in range(2)]
+    loaded = [_loaded(runtime, number) for number, runtime in enumerate(runtimes)]
+    arms = tuple(Arm(each.version.id, each.version.id, 0.5) for each in loaded)
+    held = {each.version.id: each for each in loaded}
+    generation = Generation(1, Plan("flights", "canary", arms), held)
+    assert loaded[1].share()  # the next generation has it, too
+    with runtimes[0]._tender.talking:
+        generation.leave()
+        assert not generation.is_gone
+    _await(lambda: generation.is_gone)
+    assert [each.is_gone for each in runtimes] == [True, False]
+    loaded[1].release()
+
+
+def _loaded(runtime: HostedRuntime, number: int) -> Loaded:
+    signature = Signature((Field("x", "float"),))
+    manifest = Manifest("flights", "regression", "python", "0" * 64, 1, signature, (), "train")
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    version = Version(f"id-{number}", number, manifest, {}, at, "test")
+    return Loaded(version, load_plugin("tasks", "regression")(), runtime)
 
 
 def test_the_process_list_names_the_version(host: Callable[..., HostedRuntime]) -> None:

@@ -212,6 +212,11 @@ class HostedRuntime:
             ending = threading.Thread(target=self._tender.end, name="renewal-host-end", daemon=True)
             ending.start()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was closed, and its process and its memory are gone."""
+        return self._tender.wait_gone(0.0)
+
     def wait_gone(self, timeout_s: float = 30.0) -> bool:
         """Wait, after `close`, until the process and its memory are gone; False: not in time."""
         return self._tender.wait_gone(timeout_s)

@@ -137,6 +137,11 @@ class Loaded:
         """Let go of one hold."""
         self._holders.leave()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether everybody has let go of it and its process is still there."""
+        return self._holders.is_empty and not getattr(self.runtime, "is_gone", True)
+
 
 class Generation:
     """A plan with everything loaded that it needs: what one pointer flip puts in place.
@@ -217,8 +222,8 @@ class Generation:
 
     @property
     def is_gone(self) -> bool:
-        """Whether its last lease has ended and its versions are let go of."""
-        return self._holders.is_empty
+        """Whether its last lease has ended and the memory of what it alone held is free."""
+        return self._holders.is_empty and not any(each.is_closing for each in self.loaded.values())
 
     def named(self, text: str) -> Loaded:
         """Return the loaded version that a URL names, as ``3``, ``v3`` or by an alias.
