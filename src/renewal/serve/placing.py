@@ -240,12 +240,12 @@ class Placing:
             after = Generation(wanted.seq, wanted.plan, loaded, dict(wanted.aliases), wanted=wanted)
             if before is not None:
                 self._of(slot).replaced(before, loaded)
+            self.n_swaps += 1  # first: who sees what it serves by now counts on it
             slot.flip(after)
             if before is not None:
                 self._drains.add(before)
             slot.failure, slot.failed_seq = "", -1
             self._retries.pop(model, None)
-            self.n_swaps += 1
         _log_swap(slot, wanted, started_s)
         what = plan_words(wanted.plan, {key: each.version.name for key, each in loaded.items()})
         self._counters.swapped(model, what, perf_counter() - started_s)
