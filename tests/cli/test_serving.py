@@ -285,6 +285,16 @@ def test_workers_do_not_outlive_their_supervisor(serve: Callable[..., Served]) -
     await_that(lambda: list(map(is_alive, pids)), lambda alive: not any(alive))
 
 
+def test_a_second_signal_does_not_wait(serve: Callable[..., Served]) -> None:
+    """Breaks when an operator in haste can only kill -9."""
+    served = serve()
+    ready = served.connect()
+    served.process.send_signal(signal.SIGTERM)
+    await_that(lambda: _status(ready, served, "/v2/health/ready"), lambda status: status == 503)
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(_LONG_S) == 128 + signal.SIGTERM
+
+
 def test_on_a_terminal_one_process_shows_what_it_does_and_ctrl_c_stops_it(home: Any) -> None:
     publish(home, 0.25)
     leader, follower = pty.openpty()

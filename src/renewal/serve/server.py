@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
@@ -41,6 +42,8 @@ from renewal.store.contract import Store
 _LOG = logging.getLogger("renewal.serve")
 _START_S = 30.0
 _STEP_S = 0.01
+# How shells number the end of a process by a signal.
+_BY_SIGNAL = 128
 # A stop waits for this much silence: time for a reply to reach its client and be followed.
 _QUIET_S = 0.2
 
@@ -172,11 +175,14 @@ class Server:
 
         Notes
         -----
-        To be called from the main thread, where signals arrive.
+        To be called from the main thread, where signals arrive. A second one ends the process
+        at once; a worker among several leaves that to its supervisor.
         """
         told = threading.Event()
 
-        def tell(_signal: int, _frame: FrameType | None) -> None:
+        def tell(number: int, _frame: FrameType | None) -> None:
+            if told.is_set() and not self._works.run.shares_port:
+                os._exit(_BY_SIGNAL + number)
             told.set()
 
         before = {each: signal.signal(each, tell) for each in (signal.SIGTERM, signal.SIGINT)}

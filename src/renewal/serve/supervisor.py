@@ -39,8 +39,8 @@ _QUICK_S = 10.0
 _FIRST_PAUSE_S = 0.1
 _LAST_PAUSE_S = 30.0
 _MOST_QUICK_DEATHS = 5
-# Over what the options allow: to write the log and let go of the models.
-_SLACK_S = 5.0
+# Over what the options allow: to write and seal the log and let go of the models.
+_SLACK_S = 15.0
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -134,8 +134,8 @@ class Supervisor:
     def stop_s(self) -> float:
         """How long workers may take to stop before they are killed."""
         options = self._options
-        # Requests, connections and the shadow have `drain_s` each.
-        return options.notice_s + 3 * options.drain_s + _SLACK_S
+        # Requests, connections, calls of gRPC and the shadow have `drain_s` each.
+        return options.notice_s + 4 * options.drain_s + _SLACK_S
 
     def run(self, on_ready: Callable[[str], object] | None = None) -> int:
         """Serve until SIGTERM or SIGINT; a second one kills what has not stopped yet.
