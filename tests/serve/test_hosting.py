@@ -260,6 +260,18 @@ def test_one_that_crashes_is_started_again(host: Callable[..., HostedRuntime]) -
     assert "SIGSEGV" in found["last_end"]
 
 
+def test_one_whose_gpu_is_lost_is_started_again(host: Callable[..., HostedRuntime]) -> None:
+    """Broken by a process that lives on: every kernel after a refused one is refused, too."""
+    runtime = host(patience_s=_WAIT_S)
+    first = _pid(runtime)
+    with pytest.raises(Unavailable, match="a lost GPU"):
+        _doubled(runtime, unruly.SPOIL)
+    assert _doubled(runtime, 3.0) == [6.0]
+    found = runtime.stats()
+    assert (found["n_restarts"], found["pid"] != first) == (1, True)
+    assert "refused its work: a lost GPU" in found["last_end"]
+
+
 def test_a_kill_under_many_callers_fails_one_of_them(host: Callable[..., HostedRuntime]) -> None:
     """Broken by a caller that waits for ever, or gets the answer of another."""
     runtime = host(patience_s=_WAIT_S)
@@ -520,6 +532,8 @@ def test_a_server_hosts_native_versions(home: Any) -> None:
     for native in ("process", "thread"):
         server = home.start(native=native)
         client = home.client(server)
+        processes = server.stats()["models"]["flights"]["processes"]
+        assert [each["state"] for each in processes.values()] == ["up"] * (native == "process")
         runtimes[native] = (
             server._works.follower.slots["flights"].generation.first.runtime,
             client.infer("flights", 3, seed=5).body["outputs"][1]["data"],

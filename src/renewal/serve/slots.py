@@ -26,6 +26,7 @@ from renewal.models.task import Scores, Task
 from renewal.serve.batcher import Batcher
 from renewal.serve.counted import Counted
 from renewal.serve.features import Features
+from renewal.serve.hosting import HostedRuntime
 
 _SAMPLES = 64
 _FIRST = np.arange(1)
@@ -344,7 +345,7 @@ class Slot:
             generation.leave()
 
     def stats(self) -> dict[str, Any]:
-        """Return which plan and versions answer, and what failed."""
+        """Return which plan and versions answer, in which processes, and what failed."""
         generation = self.generation
         return {
             "plan_seq": generation.seq if generation else -1,
@@ -353,6 +354,13 @@ class Slot:
             if generation
             else [],
             "forms": {f"v{number}": each.form for number, each in generation.by_number.items()}
+            if generation
+            else {},
+            "processes": {
+                f"v{number}": each.runtime.stats()
+                for number, each in generation.by_number.items()
+                if isinstance(each.runtime, HostedRuntime)
+            }
             if generation
             else {},
             "failure": self.failure,
