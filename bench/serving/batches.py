@@ -23,7 +23,7 @@ import numpy as np
 from bench.serving.cores import SERVER, child_words
 from bench.serving.homes import MODELS, input_dtype, make_home, write_policy
 from bench.serving.load import Generator, generator
-from bench.serving.process import ONE_THREAD, ROOT, Child, end, session_cpu_s
+from bench.serving.process import ONE_THREAD, ROOT, Child, end, family_cpu_s
 from bench.serving.requests import rows, v2_binary
 from bench.serving.throughput import FULL, QUICK, Size, ours, stripped, tell_ratio
 from bench.serving.versions import tell_machine
@@ -77,7 +77,7 @@ def bare(graph: Path) -> Iterator[Side]:
 
     try:
         told.readline()
-        yield Side("run()", measure, lambda: session_cpu_s(process.pid))
+        yield Side("run()", measure, lambda: family_cpu_s(process.pid))
     finally:
         end(process)
         asked.close()

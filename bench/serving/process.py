@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -55,21 +55,19 @@ class Child:
     @property
     def pids(self) -> list[int]:
         """Every process that it consists of."""
-        return session_of(self.process.pid)
+        return family_of(self.process.pid)
 
     def cpu_s(self) -> float:
         """Return the processor seconds that it has used, with its children that are gone."""
-        return session_cpu_s(self.process.pid)
+        return family_cpu_s(self.process.pid)
 
     def rss_bytes(self) -> int:
         """Return the memory of all its processes; pages that two share count twice."""
-        return sum(_rss_bytes(pid) for pid in self.pids)
+        return rss_bytes(self.pids)
 
     def peak_bytes(self) -> int:
-        """Return the most memory that its first process has ever had, by the kernel's count."""
-        text = _read(Path(f"/proc/{self.process.pid}/status"))
-        found = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM")]
-        return int(found[0]) * 1024 if found else 0
+        """Return the most memory that one of its processes has ever had, by the kernel's count."""
+        return max((_peak_bytes(pid) for pid in self.pids), default=0)
 
 
 @contextmanager
@@ -123,32 +121,43 @@ def started(
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """Ask a session to stop, then kill what is left of it."""
+    """Ask a process to stop, then kill what is left of it and of all that it has started."""
     leader = process.pid
+    known = {pid: _began(pid) for pid in family_of(leader)}
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_S)
-    for pid in session_of(leader):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for pid in {*known, *family_of(leader)}:
+        # A number may have gone to another process by now.
+        if pid not in known or known[pid] == _began(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     process.wait()
 
 
-def session_of(leader: int) -> list[int]:
-    """Return the processes of a session that are alive."""
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208  # plain names, asked for many times a second
-        if name.isdigit():
-            fields = _stat(int(name))
-            if len(fields) > 3 and int(fields[3]) == leader and fields[0] != "Z":
-                found.append(int(name))
-    return found
+def family_of(leader: int) -> list[int]:
+    """Return a process, what it has started, and whoever is of its session, alive."""
+    stats = {int(each): _stat(int(each)) for each in os.listdir("/proc") if each.isdigit()}  # noqa: PTH208  # plain names, asked for many times a second
+    alive = {pid: each for pid, each in stats.items() if len(each) > 3 and each[0] != "Z"}
+    found = {pid for pid, each in alive.items() if int(each[3]) == leader or pid == leader}
+    grown = True
+    while grown:
+        more = {pid for pid, each in alive.items() if int(each[1]) in found} - found
+        grown = bool(more)
+        found |= more
+    return sorted(found)
 
 
-def session_cpu_s(leader: int) -> float:
-    """Return the processor seconds of a session, with its leader's children that are gone."""
-    return sum(_cpu_s(pid, with_children=pid == leader) for pid in session_of(leader))
+def family_cpu_s(leader: int) -> float:
+    """Return the processor seconds of a family, with the leader's children that are gone."""
+    return sum(_cpu_s(pid, with_children=pid == leader) for pid in family_of(leader))
+
+
+def rss_bytes(pids: Iterable[int]) -> int:
+    """Return the memory of processes together; who is gone has none."""
+    found = [_read(Path(f"/proc/{pid}/statm")).split() for pid in pids]
+    return sum(int(fields[1]) * _PAGE for fields in found if len(fields) > 1)
 
 
 def free_port() -> int:
@@ -192,6 +201,12 @@ def _stat(pid: int) -> list[str]:
     return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
 
 
+def _began(pid: int) -> str:
+    """Return when a process began, in ticks; with its number this names it for ever."""
+    fields = _stat(pid)
+    return fields[19] if len(fields) > 19 else ""
+
+
 def _cpu_s(pid: int, *, with_children: bool) -> float:
     fields = _stat(pid)
     if len(fields) < 15:
@@ -199,9 +214,10 @@ def _cpu_s(pid: int, *, with_children: bool) -> float:
     return sum(map(int, fields[11 : 15 if with_children else 13])) / _TICKS
 
 
-def _rss_bytes(pid: int) -> int:
-    fields = _read(Path(f"/proc/{pid}/statm")).split()
-    return int(fields[1]) * _PAGE if len(fields) > 1 else 0
+def _peak_bytes(pid: int) -> int:
+    text = _read(Path(f"/proc/{pid}/status"))
+    found = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM")]
+    return int(found[0]) * 1024 if found else 0
 
 
 def _read(path: Path) -> str:

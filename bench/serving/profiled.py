@@ -1,8 +1,8 @@
-"""Where the time of our server goes: cProfile of its busiest thread, under load.
+"""Where the time of our server goes: cProfile of the thread of its event loop, under load.
 
-As a program it serves a home as `renewal serve` does, every thread of it under a profiler of its
-own, and prints the one with the most calls when it is told to stop. The profiler makes Python's
-functions look two to three times as slow as they are beside C's: compare shares, not times.
+As a program it serves a home as `renewal serve` does and writes the profile when it is told to
+stop. The profiler makes Python's functions look two to three times as slow as they are beside
+C's: compare shares, not times.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bench.serving.load import Generator
 from bench.serving.process import free_port, started
 
 _N_LINES = 45
+_LOOP = "renewal-http"
 
 
 def profile(load: Generator, root: Path, requests: Sequence[bytes], seconds: float) -> None:
@@ -36,12 +37,14 @@ def profile(load: Generator, root: Path, requests: Sequence[bytes], seconds: flo
 def main() -> None:
     """Serve the home until told to stop, then write the profile."""
     root, port, target = sys.argv[1:]
-    found: list[tuple[str, cProfile.Profile]] = []
+    found: list[cProfile.Profile] = []
 
     def begin(_frame: Any, _event: str, _argument: Any) -> None:
         sys.setprofile(None)
+        if threading.current_thread().name != _LOOP:
+            return
         each = cProfile.Profile()
-        found.append((threading.current_thread().name, each))
+        found.append(each)
         each.enable()
 
     threading.setprofile(begin)
@@ -49,16 +52,11 @@ def main() -> None:
         home.server(port=int(port)).run()
     threading.setprofile(None)
     text = io.StringIO()
-    by_calls = [(_n_calls(each), name, each) for name, each in found]
-    _n, name, busiest = max(by_calls, key=lambda each: each[0])
-    text.write(f"thread {name}\n")
-    pstats.Stats(busiest, stream=text).strip_dirs().sort_stats("tottime").print_stats(_N_LINES)
+    if not found:
+        raise SystemExit(f"no thread was called {_LOOP}")
+    found[0].create_stats()
+    pstats.Stats(found[0], stream=text).strip_dirs().sort_stats("tottime").print_stats(_N_LINES)
     Path(target).write_text(text.getvalue(), encoding="utf-8")
-
-
-def _n_calls(found: cProfile.Profile) -> int:
-    found.create_stats()
-    return sum(int(each[1]) for each in found.stats.values())
 
 
 if __name__ == "__main__":

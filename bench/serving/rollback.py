@@ -21,7 +21,7 @@ from bench.serving.answers import followed
 from bench.serving.homes import add_large, write_policy
 from bench.serving.load import generator
 from bench.serving.mover import BACK, Move, start_mover
-from bench.serving.process import session_of
+from bench.serving.process import family_of
 from bench.serving.requests import rows, v2_json
 from bench.serving.swaps import MARK, MODEL
 from bench.serving.throughput import ours
@@ -47,7 +47,7 @@ def run(quick: bool) -> None:  # noqa: FBT001  # the one switch of every part
         add_large(root, {MODEL: [_N_BYTES] * 2})
         requests = [v2_json(MODEL, each) for each in rows(_N_REQUESTS)]
         with ours(root) as child:
-            n_processes = len(session_of(child.process.pid))
+            n_processes = len(family_of(child.process.pid))
             mover = start_mover(root)
             try:
                 running = load.start(

@@ -5,7 +5,8 @@ not in memory, a rollback to the one before, which is warm, and so on. The gener
 constant rate whatever the server does; its first seconds, before any swap, are what the others
 are held against. Then the same again, while a model of 1 GB of another name is promoted.
 
-Memory: that of a server with next to no model is taken off; what one loaded model adds is a copy.
+Memory: that of a server with next to no model is taken off; a copy is what one loaded model
+adds, or its bytes where that is more.
 
 Run it as ``python -m bench.serving.swaps``; ``--quick`` takes small models and six swaps.
 """
@@ -140,10 +141,13 @@ def _measure(
         _tell_giant(made, size)
     else:
         most = max(peak.n_bytes, child.peak_bytes())
-        copies = (most - base) / one
+        # A graph whose weights stay in its file adds next to nothing: then the file is the unit.
+        copy = max(one, size.n_bytes)
+        copies = (most - base) / copy
         print(
-            f"  memory: {base / _MB:,.0f} MB without the model, one copy {one / _MB:,.0f} MB, peak"
-            f" {most / _MB:,.0f} MB of {peak.n_looks} looks and the kernel's own count"
+            f"  memory: {base / _MB:,.0f} MB without the model, {one / _MB:,.0f} MB more with one"
+            f" of {size.n_bytes / _MB:,.0f} MB, at most {most / _MB:,.0f} MB in {peak.n_looks}"
+            f" looks and by the kernel's own count: {copies:.2f} copies of {copy / _MB:,.0f} MB"
         )
         figure("swaps.copies", copies, f"<={MOST_COPIES:g}", copies <= MOST_COPIES)
 

@@ -44,7 +44,7 @@ class Size:
     n_rows: int = 5000
 
 
-FULL, QUICK = Size(8, 6.0), Size(2, 0.5, 5, 600)
+FULL, QUICK = Size(8, 6.0), Size(2, 1.0, 5, 600)
 
 
 def run(

@@ -46,8 +46,9 @@ def served(name: str, child: Child, load: Generator, requests: Sequence[bytes], 
 
     def measure(seconds: float) -> tuple[float, float]:
         report = load.run(child.port, requests, connections=n, seconds=seconds, warm=_GAP_S)
-        if report.n_failed or not report.n:
-            raise SystemExit(f"{name} failed: {report.failures()} of {report.n}")
+        if report.n_failed or not report.rate:
+            told = f"failures {report.failures()}, {report.n} answers in {seconds:g} s"
+            raise SystemExit(f"{name} cannot be measured: {told}")
         side.reports.append(report)
         return report.rate * report.seconds, report.seconds
 
