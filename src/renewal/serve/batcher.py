@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, thread_time
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from renewal.serve.features import Features, joined
 
 _LOG = logging.getLogger("renewal.serve")
 _CHECK_EVERY = 256
+_MOST_SIZES = 1024
 _LONGEST_ON_LOOP_S = 1e-3
 # How much the newest batch counts in what a row is expected to take.
 _FORGETTING = 0.1
@@ -258,12 +259,17 @@ class Batcher:
 
     def _scored(self, batch: Sequence[Work]) -> list[Scores | Exception]:
         """Predict a batch, together where that is allowed; in a thread or on the loop."""
-        started_s = perf_counter()
+        started_s, busy_s = perf_counter(), thread_time()
         if len(batch) > 1 and self.can_batch:
             found = self._together(batch)
         else:
             found = [self._alone(work) for work in batch]
-        self._count(sum(work.features.n_rows for work in batch), perf_counter() - started_s)
+        n_rows = sum(work.features.n_rows for work in batch)
+        self._count(n_rows, perf_counter() - started_s)
+        if n_rows:
+            # By the processor's time: waiting for a turn says nothing of the version, and would
+            # send it to a thread, where it waits even longer.
+            self._row_s += _FORGETTING * ((thread_time() - busy_s) / n_rows - self._row_s)
         return found
 
     def _together(self, batch: Sequence[Work]) -> list[Scores | Exception]:
@@ -302,10 +308,10 @@ class Batcher:
         stats.n_batches += 1
         stats.n_rows += n_rows
         stats.predict_s += took_s
-        stats.sizes[n_rows] = stats.sizes.get(n_rows, 0) + 1
-        stats.seconds[n_rows] = stats.seconds.get(n_rows, 0.0) + took_s
-        if n_rows:
-            self._row_s += _FORGETTING * (took_s / n_rows - self._row_s)
+        # Clients choose the sizes: large ones share a place.
+        size = n_rows if n_rows <= _MOST_SIZES else 1 << (n_rows - 1).bit_length()
+        stats.sizes[size] = stats.sizes.get(size, 0) + 1
+        stats.seconds[size] = stats.seconds.get(size, 0.0) + took_s
 
 
 def _late(who: str) -> Unavailable:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from itertools import accumulate, chain, islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from renewal.serve.routing import RowFacts
 if TYPE_CHECKING:
     from renewal.serve.served import Part, Served
 
+T = TypeVar("T")
 _LOG = logging.getLogger("renewal.serve")
 
 
@@ -83,94 +85,174 @@ def in_portions(entries: Sequence[Served], n_rows: int) -> Iterator[Sequence[Ser
         yield entries[start:]
 
 
-def facts_of(
-    spec: ModelSpec, entries: Sequence[Served], redacted: Collection[str] = ()
-) -> list[RowFacts]:
-    """Return keys and times of every entry, those that the request left to us, too.
+@dataclass(slots=True)
+class Facts:
+    """Keys and times of all rows of many entries, one after the other.
+
+    Parameters
+    ----------
+    starts : list of int
+        Where the rows of each entry begin.
+    key, group, sticky : list of str
+        One for each row; `group` and `sticky` may be the very list of keys.
+    event_us : list of int
+        When it happened.
+    block : list of str or None
+        None where an entry brings none.
+    """
+
+    starts: list[int]
+    key: list[str]
+    group: list[str]
+    sticky: list[str]
+    event_us: list[int]
+    block: list[str] | None
+
+    def of(self, entries: Sequence[Served], chosen: Sequence[int]) -> Facts:
+        """Return the facts of some of the entries, in their order."""
+        rows: list[int] = []
+        starts: list[int] = []
+        for at in chosen:
+            starts.append(len(rows))
+            start = self.starts[at]
+            rows.extend(range(start, start + entries[at].features.n_rows))
+        key = [self.key[row] for row in rows]
+        return Facts(
+            starts,
+            key,
+            key if self.group is self.key else [self.group[row] for row in rows],
+            key if self.sticky is self.key else [self.sticky[row] for row in rows],
+            [self.event_us[row] for row in rows],
+            None if self.block is None else [self.block[row] for row in rows],
+        )
+
+
+def facts_of(spec: ModelSpec, entries: Sequence[Served], redacted: Collection[str] = ()) -> Facts:
+    """Return keys and times of every row, those that the request left to us, too.
 
     Where no column is the key, equal rows are one row: their keys are hashes, taken of the
     rows of all entries at once.
     """
+    sizes = [entry.features.n_rows for entry in entries]
+    starts = [0, *accumulate(sizes)][:-1]
     plain = [entry for entry in entries if entry.facts is None]
-    keys = iter(() if spec.key is not None else _hashes(plain, redacted))
-    found: list[RowFacts] = []
+    if spec.key is None:
+        keys = list(_hashes(plain, redacted))
+    else:
+        keys = [
+            f"{entry.prediction_id}-{row}"
+            for entry in plain
+            for row in range(entry.features.n_rows)
+        ]
+    if len(plain) == len(entries):
+        times = _spread([entry.predicted_us for entry in entries], sizes)
+        return Facts(starts, keys, keys, _sticky(entries, keys, sizes), times, None)
+    return _gathered(entries, iter(keys), starts)
+
+
+def _gathered(entries: Sequence[Served], keys: Iterator[str], starts: list[int]) -> Facts:
+    """Return the facts of entries of which some bring their own."""
+    found = Facts(starts, [], [], [], [], [])
     for entry in entries:
-        if entry.facts is not None:
-            found.append(entry.facts)
-            continue
+        own = entry.facts
         n_rows = entry.features.n_rows
-        if spec.key is None:
-            own = [next(keys) for _ in range(n_rows)]
-        else:
-            own = [f"{entry.prediction_id}-{row}" for row in range(n_rows)]
-        found.append(RowFacts(own, own, own, [entry.predicted_us] * n_rows))
+        if own is None:
+            names = list(islice(keys, n_rows))
+            own = RowFacts(names, names, names, [entry.predicted_us] * n_rows)
+        found.key += own.key
+        found.group += own.group
+        found.sticky += own.sticky if entry.sticky is None else [entry.sticky] * n_rows
+        found.event_us += own.event_us
+        if own.block is None:
+            found.block = None
+        elif found.block is not None:
+            found.block += own.block
+    return found
+
+
+def _sticky(entries: Sequence[Served], keys: list[str], sizes: Sequence[int]) -> list[str]:
+    """Return by what rows were routed: the keys themselves, where no header said otherwise."""
+    if all(entry.sticky is None for entry in entries):
+        return keys
+    found: list[str] = []
+    start = 0
+    for entry, size in zip(entries, sizes, strict=True):
+        end = start + size
+        found += keys[start:end] if entry.sticky is None else [entry.sticky] * size
+        start = end
     return found
 
 
 def rows_table(
-    spec: ModelSpec,
-    entries: Sequence[Served],
-    facts: Sequence[RowFacts],
-    redacted: Collection[str] = (),
+    spec: ModelSpec, entries: Sequence[Served], facts: Facts, redacted: Collection[str] = ()
 ) -> pa.Table:
     """Return the answered rows with the feed's system columns."""
     groups: dict[int, list[int]] = {}
     for at, entry in enumerate(entries):
         if not entry.is_shadow and not entry.has_failed:
             groups.setdefault(id(entry.features.signature), []).append(at)
-    tables = [
-        _stamped(spec, [entries[at] for at in alike], [facts[at] for at in alike], redacted)
-        for alike in groups.values()
-    ]
+    tables = []
+    for alike in groups.values():
+        if len(alike) == len(entries):
+            tables.append(_stamped(spec, entries, facts, redacted))
+        else:
+            chosen = [entries[at] for at in alike]
+            tables.append(_stamped(spec, chosen, facts.of(entries, alike), redacted))
     if not tables:
         return SYSTEM_SCHEMA.empty_table()
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def predictions_table(entries: Sequence[Served], facts: Sequence[RowFacts]) -> pa.Table:
+def predictions_table(entries: Sequence[Served], facts: Facts) -> pa.Table:
     """Return one row for each row and version that was scored, or failed to be."""
-    parts: list[tuple[Served, RowFacts, Part]] = [
-        (entry, own, part)
-        for entry, own in zip(entries, facts, strict=True)
-        for part in entry.parts
-    ]
-    sizes = [len(part.rows) for _, _, part in parts]
-    lists = [part.rows.tolist() for _, _, part in parts]
-
-    def spread(values: list[Any]) -> list[Any]:
-        """Repeat the value of each part for each of its rows."""
-        if len(sizes) == sum(sizes):
-            return values
-        return list(
-            chain.from_iterable([value] * n for value, n in zip(values, sizes, strict=True))
-        )
-
-    keys = [own.key[row] for (_, own, _), rows in zip(parts, lists, strict=True) for row in rows]
+    parts: list[tuple[Served, Part]] = [(entry, part) for entry in entries for part in entry.parts]
+    sizes = [len(part.rows) for _, part in parts]
+    ids, keys, events = _row_columns(entries, facts, parts)
     columns = {
-        "prediction_id": [
-            f"{entry.prediction_id}-{row}"
-            for (entry, _, _), rows in zip(parts, lists, strict=True)
-            for row in rows
-        ],
+        "prediction_id": ids,
         "key": keys,
         "key_hash": hash_keys(keys).view(np.int64),
-        "version_id": spread([part.loaded.version.id for _, _, part in parts]),
-        "arm": spread([part.arm for _, _, part in parts]),
-        "propensity": spread([part.propensity for _, _, part in parts]),
-        "shadow": spread([entry.is_shadow for entry, _, _ in parts]),
-        "scores": list(chain.from_iterable(_score_lists(part) for _, _, part in parts)),
-        "predicted_at": _instants(spread([entry.predicted_us for entry, _, _ in parts])),
-        "event_at": _instants(
-            [
-                own.event_us[row]
-                for (_, own, _), rows in zip(parts, lists, strict=True)
-                for row in rows
-            ]
-        ),
-        "latency_ms": spread([entry.latency_ms for entry, _, _ in parts]),
-        "failed": spread([part.scores is None for _, _, part in parts]),
+        "version_id": _spread([part.loaded.version.id for _, part in parts], sizes),
+        "arm": _spread([part.arm for _, part in parts], sizes),
+        "propensity": _spread([part.propensity for _, part in parts], sizes),
+        "shadow": _spread([entry.is_shadow for entry, _ in parts], sizes),
+        "scores": list(chain.from_iterable(_score_lists(part) for _, part in parts)),
+        "predicted_at": _instants(_spread([entry.predicted_us for entry, _ in parts], sizes)),
+        "event_at": _instants(events),
+        "latency_ms": _spread([entry.latency_ms for entry, _ in parts], sizes),
+        "failed": _spread([part.scores is None for _, part in parts], sizes),
     }
     return pa.table(columns, schema=PREDICTIONS_SCHEMA)
+
+
+def _row_columns(
+    entries: Sequence[Served], facts: Facts, parts: Sequence[tuple[Served, Part]]
+) -> tuple[list[str], list[str], list[int]]:
+    """Return the ids, keys and times of the rows of all parts, in their order."""
+    is_whole = len(parts) == len(entries) and all(
+        len(part.rows) == entry.features.n_rows for entry, part in parts
+    )
+    if is_whole:
+        ids = [
+            f"{entry.prediction_id}-{row}"
+            for entry in entries
+            for row in range(entry.features.n_rows)
+        ]
+        return ids, facts.key, facts.event_us
+    ids, places = [], []
+    for entry, start in zip(entries, facts.starts, strict=True):
+        for part in entry.parts:
+            rows = part.rows.tolist()
+            ids += [f"{entry.prediction_id}-{row}" for row in rows]
+            places += [start + row for row in rows]
+    return ids, [facts.key[at] for at in places], [facts.event_us[at] for at in places]
+
+
+def _spread(values: list[T], sizes: Sequence[int]) -> list[T]:
+    """Repeat each value as often as its size says."""
+    if len(sizes) == sum(sizes):
+        return values
+    return list(chain.from_iterable([value] * n for value, n in zip(values, sizes, strict=True)))
 
 
 def _hashes(entries: Sequence[Served], redacted: Collection[str]) -> Iterator[str]:
@@ -196,31 +278,20 @@ def _features(entries: Sequence[Served], redacted: Collection[str]) -> pa.Table:
 
 
 def _stamped(
-    spec: ModelSpec,
-    entries: Sequence[Served],
-    facts: Sequence[RowFacts],
-    redacted: Collection[str],
+    spec: ModelSpec, entries: Sequence[Served], facts: Facts, redacted: Collection[str]
 ) -> pa.Table:
     """Stamp the rows of entries with equal columns in one go."""
-    keys = list(chain.from_iterable(own.key for own in facts))
-    groups = list(chain.from_iterable(own.group for own in facts))
     sizes = [entry.features.n_rows for entry in entries]
-    has_blocks = isinstance(spec.block, str) and all(own.block is not None for own in facts)
     return stamp(
         _features(entries, redacted).combine_chunks(),
         spec,
         arrived_us=np.repeat([entry.predicted_us for entry in entries], sizes),
-        key=keys,
+        key=facts.key,
         # The key's hash is not taken twice where it is the group, too.
-        group=None if groups == keys else groups,
-        sticky=list(
-            chain.from_iterable(
-                own.sticky if entry.sticky is None else [entry.sticky] * entry.features.n_rows
-                for entry, own in zip(entries, facts, strict=True)
-            )
-        ),
-        block=list(chain.from_iterable(own.block or () for own in facts)) if has_blocks else None,
-        event_us=list(chain.from_iterable(own.event_us for own in facts)),
+        group=None if facts.group is facts.key or facts.group == facts.key else facts.group,
+        sticky=None if facts.sticky is facts.key else facts.sticky,
+        block=facts.block if isinstance(spec.block, str) else None,
+        event_us=facts.event_us,
         who="the prediction log",
     )
 

@@ -75,7 +75,8 @@ class Served:
     @property
     def n_rows(self) -> int:
         """Rows that its parts cover."""
-        return sum(len(part.rows) for part in self.parts)
+        parts = self.parts
+        return len(parts[0].rows) if len(parts) == 1 else sum(len(part.rows) for part in parts)
 
     @property
     def has_failed(self) -> bool:
