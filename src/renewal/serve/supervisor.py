@@ -295,7 +295,6 @@ class Supervisor:
 
     def _stop(self) -> int:
         """Tell every worker to stop and wait until it has; kill what takes too long."""
-        n_told = self._n_told
         until_s = monotonic() + self.stop_s
         left = [each.process for each in self._workers if each.process is not None]
         for process in left:
@@ -304,7 +303,7 @@ class Supervisor:
         while left:
             self._wake.wait(_STEP_S)
             self._wake.clear()
-            is_late = monotonic() > until_s or self._n_told > n_told
+            is_late = monotonic() > until_s or self._n_told > 1
             for process in list(left):
                 if process.poll() is None:
                     if is_late:
