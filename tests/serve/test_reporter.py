@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from renewal.serve.batcher import BatchStats
+from renewal.serve.options import ServeOptions
 from renewal.serve.reporter import BATCH_ROWS, Reporter, _Batches
 from renewal.serve.run_folder import RunFolder
+from renewal.serve.server import Server
 
 
 def test_a_worker_tells_its_plan_its_arms_and_its_shadow(home: Any) -> None:
@@ -72,3 +74,22 @@ def test_a_disk_that_takes_no_state_is_logged_once_and_serving_goes_on(
         "the worker's state is not written; it is tried again"
     ]
     assert home.client(server).infer("flights").status == 200
+
+
+def test_a_home_that_takes_no_run_folder_is_served_all_the_same(
+    home: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Breaks when a server does not start where it may not write, say in a sealed container."""
+    home.declare()
+    home.champion(home.version(seed=1))
+    taken = tmp_path / "taken"
+    taken.write_bytes(b"")
+    parts = (home.registry, home.store, home.feed, home.log_folder, home.clock)
+    server = Server(*parts, ServeOptions(drain_s=0.02), run=RunFolder(taken))
+    with caplog.at_level(logging.WARNING, logger="renewal.serve"):
+        server.start()
+    try:
+        assert home.client(server).infer("flights").status == 200
+    finally:
+        server.stop()
+    assert any("nobody can see" in each.message for each in caplog.records)

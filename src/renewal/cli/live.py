@@ -20,6 +20,8 @@ from renewal.cli.live_numbers import WINDOW_S, Seen, seen
 if TYPE_CHECKING:
     from renewal.serve.run_folder import RunFolder
 
+_LAST_WORDS_S = 2.0
+
 
 class LiveView:
     """Draws the state of a server from its run folder, whenever it is asked.
@@ -73,7 +75,8 @@ def live_view(run: RunFolder) -> Iterator[int]:
             yield writing
         finally:
             os.close(writing)
-            printing.join()
+            # What a worker has started may hold the pipe for a while longer.
+            printing.join(_LAST_WORDS_S)
 
 
 def _print_lines(reading: int, console: Console) -> None:

@@ -143,7 +143,10 @@ class Server:
         """
         works = self._works
         try:
-            works.run.open()
+            try:
+                works.run.open()
+            except Unavailable as error:  # serving does not depend on it
+                _LOG.warning("nobody can see what this server does: %s", error)
             works.reporter.start()
             if works.run.listens_late:
                 works.follower.start()
