@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -186,6 +188,24 @@ def test_bytes_that_never_were_a_model_are_invalid(
 
 def _with_artifact(manifest: Manifest, artifact: str) -> Manifest:
     return replace(manifest, artifact=artifact)
+
+
+def test_a_process_ends_while_a_graph_is_open(model: OnnxModel, store: LocalStore) -> None:
+    """Broken when the last thing that closes a file waits for a thread that never begins."""
+    program = """
+import sys
+from pathlib import Path
+from renewal.models import onnx_session
+from renewal.store.local import LocalStore
+onnx_session._SMALL_BYTES = 1000
+held = onnx_session.session_stored(LocalStore(sys.argv[1]), sys.argv[2])
+print(held.inside.get_inputs()[0].name)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(store.path), store.put(model.graph)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert ran.stdout == "rows\n"
 
 
 def test_another_provider_is_asked_for_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

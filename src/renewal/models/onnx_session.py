@@ -8,6 +8,7 @@ else runs, and frees them for 80.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from io import BytesIO
@@ -138,14 +139,14 @@ class Session:
         weights = getattr(self, "_weights", None)
         if weights is None:
             return
-        # To unmap a file that somebody still holds open takes 1 ms a gigabyte; to drop what
-        # the system keeps of it, 80, which must be in nobody's way.
+        # To unmap a file that somebody still holds open takes little; to drop what the system
+        # keeps of it, 80 ms a gigabyte, which must be in nobody's way.
         del self.run, self.inside
-        try:
-            Thread(target=os.close, args=(weights,), daemon=True).start()
-        except RuntimeError:
-            # The interpreter ends and starts no thread.
+        if sys.is_finalizing():
+            # A thread would never begin, and whoever starts it waits for that.
             os.close(weights)
+        else:
+            Thread(target=os.close, args=(weights,), daemon=True).start()
 
 
 class OpenGraph:
