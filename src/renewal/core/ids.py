@@ -28,7 +28,7 @@ def new_id() -> str:
     ----------
     .. [1] The ULID specification, https://github.com/ulid/spec
     """
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = (time.time_ns() // 1_000_000) << 80 | _random_bits()
     # 10 bits at a time: an id is made for every request.
     return _THIRTEEN % (
         _PAIRS[value >> 120],
@@ -45,6 +45,23 @@ def new_id() -> str:
         _PAIRS[value >> 10 & 1023],
         _PAIRS[value & 1023],
     )
+
+
+def _random_bits() -> int:
+    """Return 80 bits of the system's randomness, which is asked for 1,024 times as many."""
+    try:
+        return _unused.pop()
+    except IndexError:
+        data = os.urandom(10 * 1024)
+        fresh = [int.from_bytes(data[at : at + 10], "big") for at in range(0, len(data), 10)]
+        found = fresh.pop()
+        _unused.extend(fresh)
+        return found
+
+
+# A fork must not hand out the numbers that its parent hands out.
+_unused: list[int] = []
+os.register_at_fork(after_in_child=_unused.clear)
 
 
 def key_hash(text: str) -> int:

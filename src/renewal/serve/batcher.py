@@ -57,10 +57,14 @@ class Work:
     due_s: float
     is_over: bool = False
     timer: asyncio.TimerHandle | None = None
+    queue: Batcher | None = None
 
     def cancel(self) -> None:
-        """Leave the batch: `done` is not called any more."""
+        """Leave the queue or the batch: `done` is not called any more."""
         self.is_over = True
+        if self.queue is not None:
+            self.queue.n_rows_waiting -= self.features.n_rows
+            self.queue = None
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -111,6 +115,7 @@ class Batcher:
     """
 
     __slots__ = (
+        "_busy_s",
         "_is_busy",
         "_is_local",
         "_is_scheduled",
@@ -120,7 +125,6 @@ class Batcher:
         "_pool",
         "_predict",
         "_queue",
-        "_row_s",
         "_running",
         "_who",
         "can_batch",
@@ -145,7 +149,7 @@ class Batcher:
         self._predict = predict
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
-        self._row_s = _LONGEST_ON_LOOP_S * 2
+        self._busy_s: dict[int, float] = {}
         self._is_local = is_local
         self._queue: deque[Work] = deque()
         self._running: Sequence[Work] = ()
@@ -156,7 +160,7 @@ class Batcher:
 
     def warmed(self, row_s: float, *, can_batch: bool) -> None:
         """Note what a row took, and whether it was found to be the same in company."""
-        self._row_s, self.can_batch = row_s, can_batch
+        self._busy_s, self.can_batch = {1: row_s}, can_batch
 
     def put(self, work: Work, loop: asyncio.AbstractEventLoop, pool: Executor) -> None:
         """Queue rows; they are predicted at the end of this turn of the loop, or later.
@@ -180,6 +184,7 @@ class Batcher:
         self._loop, self._pool = loop, pool
         self._queue.append(work)
         self.n_rows_waiting += n_rows
+        work.queue = self
         if self._is_busy or not self._is_local:
             wait_s = max(0.0, work.due_s - monotonic())
             work.timer = loop.call_later(wait_s, self._expire, work)
@@ -194,7 +199,6 @@ class Batcher:
 
     def _abandon(self, error: RenewalError) -> None:
         waiting, self._queue = list(self._queue), deque()
-        self.n_rows_waiting = 0
         for work in (*waiting, *self._running):
             work.finish(error)
 
@@ -210,7 +214,7 @@ class Batcher:
         batch, n_rows = self._next_batch()
         if not batch:
             return
-        if self._is_local and self._row_s * n_rows <= _LONGEST_ON_LOOP_S:
+        if self._is_local and self._is_quick(n_rows):
             self._hand_out(batch, self._scored(batch))
             self._go_on()
             return
@@ -240,9 +244,10 @@ class Batcher:
             if batch and n_rows + n_more > self._max_batch_rows:
                 break
             queue.popleft()
-            self.n_rows_waiting -= n_more
             if work.is_over:
                 continue
+            work.queue = None
+            self.n_rows_waiting -= n_more
             if work.due_s < now_s:
                 work.finish(_late(self._who))
                 continue
@@ -266,15 +271,35 @@ class Batcher:
             found = [self._alone(work) for work in batch]
         n_rows = sum(work.features.n_rows for work in batch)
         self._count(n_rows, perf_counter() - started_s)
-        if n_rows:
-            # By the processor's time: waiting for a turn says nothing of the version, and would
-            # send it to a thread, where it waits even longer.
-            self._row_s += _FORGETTING * ((thread_time() - busy_s) / n_rows - self._row_s)
+        # By the processor's time: waiting for a turn says nothing of the version, and would
+        # send it to a thread, where it waits even longer.
+        self._learn(n_rows, thread_time() - busy_s)
         return found
+
+    def _learn(self, n_rows: int, busy_s: float) -> None:
+        """Note what a batch of about this size takes."""
+        size = n_rows.bit_length()
+        known_s = self._busy_s.get(size)
+        self._busy_s[size] = (
+            busy_s if known_s is None else known_s + _FORGETTING * (busy_s - known_s)
+        )
+
+    def _is_quick(self, n_rows: int) -> bool:
+        """Whether a batch is expected to take less than handing it to a thread is worth."""
+        size = n_rows.bit_length()
+        known_s = self._busy_s.get(size)
+        if known_s is None:
+            # Of a size that has not come yet: by the row, from the next smaller one.
+            below = max((each for each in self._busy_s if each < size), default=0)
+            known_s = self._busy_s.get(below, _LONGEST_ON_LOOP_S) * 2.0 ** (size - below)
+        return known_s <= _LONGEST_ON_LOOP_S
 
     def _together(self, batch: Sequence[Work]) -> list[Scores | Exception]:
         try:
             scores = self._predict(joined([work.features for work in batch]))
+        except Unavailable as error:
+            # Its process died or hung: to try again would be to do it once more to each.
+            return [error] * len(batch)
         except Exception:  # noqa: BLE001  # the plug-in border: whose row it was is found out below
             return [self._alone(work) for work in batch]
         found: list[Scores | Exception] = []

@@ -80,7 +80,7 @@ class Features:
         Invalid
             When one of them is not there, or of another type.
         """
-        if signature == self.signature:
+        if signature is self.signature or signature == self.signature:
             return self
         places = _places(self.signature, signature) if self._matrix is not None else None
         if places is not None:

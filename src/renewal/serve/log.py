@@ -65,6 +65,11 @@ class PredictionLog:
         Rows that may wait; more are dropped and counted.
     options_of : callable
         From a model's name to the options that say what of it is logged.
+
+    Attributes
+    ----------
+    on_flushed : callable
+        Called by the writing thread each time it has written what there was.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class PredictionLog:
         options_of: Callable[[str], ServeOptions] = lambda _: ServeOptions(),
     ) -> None:
         self.n_rows_sampled_out = 0
+        self.on_flushed: Callable[[], object] = lambda: None
         self._options_of = options_of
         self.n_rows_written = 0
         self.n_rows_dropped = 0
@@ -178,6 +184,7 @@ class PredictionLog:
             self._wake.clear()
             try:
                 self.flush()
+                self.on_flushed()
             except Exception:  # noqa: BLE001  # the worker border: what could not be written stays
                 _LOG.exception("prediction log not written; it is tried again")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -46,6 +47,7 @@ _STEP_S = 0.01
 _BY_SIGNAL = 128
 # A stop waits for this much silence: time for a reply to reach its client and be followed.
 _QUIET_S = 0.2
+_COLLECT_S = 5.0
 
 
 class Server:
@@ -150,6 +152,7 @@ class Server:
             works.reporter.start()
             if works.run.listens_late:
                 works.follower.start()
+                works.run.await_first()
             self._listen()
             works.log.start()
             works.shadow.start()
@@ -187,10 +190,12 @@ class Server:
             if told.is_set() and not self._works.run.shares_port:
                 os._exit(_BY_SIGNAL + number)
             told.set()
+            self._works.run.hurry()
 
         before = {each: signal.signal(each, tell) for each in (signal.SIGTERM, signal.SIGINT)}
         try:
             self.start()
+            self._collect_by_hand()
             if on_ready is not None:
                 on_ready(self.url)
             while not told.wait(_START_S):
@@ -280,6 +285,19 @@ class Server:
             "shadow": works.shadow.stats(),
             "models": {name: slot.stats() for name, slot in list(works.follower.slots.items())},
         }
+
+    def _collect_by_hand(self) -> None:
+        """Keep the garbage collector from stopping requests, in a process that only serves.
+
+        What is there now stays: models, libraries. The rest is looked through when the log has
+        just been written, for then there is least of it: by itself the collector would go through
+        the entries that wait for the log again and again, for a fifth of a second each time.
+        """
+        gc.collect()
+        gc.freeze()
+        if self.options.flush_s <= _COLLECT_S:
+            gc.disable()
+            self._works.log.on_flushed = gc.collect
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
