@@ -10,7 +10,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
 from types import FrameType
@@ -20,13 +19,11 @@ import uvicorn
 
 from renewal.core.clock import Clock
 from renewal.core.errors import Unavailable
-from renewal.core.spec import ModelSpec
 from renewal.data.feed import Feed
 from renewal.registry.registry import Registry
 from renewal.serve.app import App
-from renewal.serve.counters import Counters
+from renewal.serve.building import works_of
 from renewal.serve.grpc_optional import grpc_listener
-from renewal.serve.guard import Guard
 from renewal.serve.lane import lane_of
 from renewal.serve.listening import bound_socket, url_of
 from renewal.serve.loading import Loader
@@ -34,10 +31,6 @@ from renewal.serve.log import PredictionLog
 from renewal.serve.options import ServeOptions
 from renewal.serve.run_folder import RunFolder
 from renewal.serve.sealing import Sealing
-from renewal.serve.served import Served
-from renewal.serve.shadow import Shadow
-from renewal.serve.swap import Follower
-from renewal.serve.works import Works
 from renewal.store.contract import Store
 
 _LOG = logging.getLogger("renewal.serve")
@@ -95,7 +88,7 @@ class Server:
         options = options or ServeOptions()
         options_of = options_of or (lambda _: options)
         self.options = options
-        self._works = works = _works_of(
+        self._works = works = works_of(
             registry,
             feeds,
             clock,
@@ -122,13 +115,12 @@ class Server:
         self._uvicorn = uvicorn.Server(self._config())
         self._thread = threading.Thread(target=self._run_loop, name="renewal-http", daemon=True)
         self._grpc = grpc_listener(self._works)
-        self._address = ""
         self._is_stopped = False
 
     @property
     def url(self) -> str:
         """Where it listens, such as ``http://127.0.0.1:8080``; empty before `start`."""
-        return self._address
+        return self._works.reporter.url
 
     @property
     def grpc_port(self) -> int:
@@ -145,10 +137,7 @@ class Server:
         """
         works = self._works
         try:
-            try:
-                works.run.open()
-            except Unavailable as error:  # serving does not depend on it
-                _LOG.warning("nobody can see what this server does: %s", error)
+            works.run.open(is_needed=False)
             works.reporter.start()
             if works.run.listens_late:
                 works.follower.start()
@@ -316,10 +305,9 @@ class Server:
         )
 
     def _listen(self) -> None:
-        works = self._works
-        host, port = self.options.host, self.options.port
-        self._socket = bound_socket(host, port, shares_port=works.run.shares_port)
-        self._address = works.reporter.url = url_of(host, self._socket)
+        works, options = self._works, self.options
+        self._socket = bound_socket(options.host, options.port, shares_port=works.run.shares_port)
+        works.reporter.url = url_of(options.host, self._socket)
 
     def _run_loop(self) -> None:
         try:
@@ -367,39 +355,3 @@ class Server:
         quiet_s = min(_QUIET_S, self.options.drain_s)
         while self._works.counters.quiet_s < quiet_s and monotonic() < until_s:
             sleep(_STEP_S)
-
-
-def _works_of(
-    registry: Registry,
-    feeds: Callable[[str], Feed],
-    clock: Clock,
-    options: ServeOptions,
-    *,
-    loader: Loader,
-    log: PredictionLog,
-    run: RunFolder,
-) -> Works:
-    """Put together what the application works with."""
-    counters = Counters()
-    guard = Guard(registry, options.tokens, clock)
-    follower = Follower(
-        registry, loader, options, counters, unloaded=run.unloaded, on_poll=guard.poll
-    )
-
-    def log_shadow(spec: ModelSpec, served: Served) -> None:
-        counters.shadowed(spec.name, served)
-        log.add(spec, served)
-
-    return Works(
-        follower=follower,
-        log=log,
-        shadow=Shadow(log_shadow, options.max_shadow_rows),
-        feeds=feeds,
-        clock=clock,
-        options=options,
-        counters=counters,
-        guard=guard,
-        run=run,
-        pool=ThreadPoolExecutor(options.threads, thread_name_prefix="renewal-predict"),
-        feedback_pool=ThreadPoolExecutor(2, thread_name_prefix="renewal-feedback"),
-    )
