@@ -19,6 +19,7 @@ from renewal.serve.listening import bound_socket, reserved_socket, url_of
 from renewal.serve.options import ServeOptions
 from renewal.serve.run_folder import RunFolder
 from renewal.serve.server import Server
+from renewal.serve.status import WorkerStatus
 
 
 class Slow(Registry):
@@ -40,16 +41,15 @@ class Slow(Registry):
 class Starting:
     """A worker that has been started and is loading."""
 
-    def __init__(self, home: Any, port: int, *, listens_late: bool) -> None:
-        run = RunFolder(home.root / "run")
-        run.open()
+    def __init__(
+        self, home: Any, run: RunFolder, port: int, *, number: int = 0, waits: bool = False
+    ) -> None:
         assert run.path is not None
         self.registry = Slow(home.db, home.clock)
-        joined = RunFolder.joined(run.path, 1, listens_late=listens_late)
+        joined = RunFolder.joined(run.path, number, listens_late=number > 0, waits_for_first=waits)
         options = ServeOptions(port=port, drain_s=0.02, flush_s=30.0)
         parts = (home.store, home.feed, home.log_folder, home.clock)
         self.server = Server(self.registry, *parts, options, run=joined)
-        self._run = run
         self._thread = threading.Thread(target=self.server.start)
         self._thread.start()
         assert self.registry.is_asked.wait(60)
@@ -63,13 +63,20 @@ class Starting:
         """Stop it."""
         self.go_on()
         self.server.stop()
-        self._run.close()
 
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as found:
         yield found
+
+
+@pytest.fixture
+def run(home: Any) -> Iterator[RunFolder]:
+    found = RunFolder(home.root / "run")
+    found.open()
+    yield found
+    found.close()
 
 
 def status(url: str, path: str) -> int:
@@ -86,14 +93,14 @@ def status(url: str, path: str) -> int:
 
 
 def test_a_worker_that_comes_back_takes_no_connection_before_it_has_loaded(
-    home: Any, stack: ExitStack
+    home: Any, run: RunFolder, stack: ExitStack
 ) -> None:
     """Breaks when a third of all clients is told to wait for a worker that has crashed."""
     home.declare()
     home.champion(home.version(seed=1))
     with reserved_socket("127.0.0.1", 0) as held:
         url = url_of("127.0.0.1", held)
-        late = Starting(home, held.getsockname()[1], listens_late=True)
+        late = Starting(home, run, held.getsockname()[1], number=1)
         stack.callback(late.stop)
         assert status(url, "/v2/health/live") == 0
         late.go_on()
@@ -101,14 +108,14 @@ def test_a_worker_that_comes_back_takes_no_connection_before_it_has_loaded(
 
 
 def test_the_first_worker_says_at_once_that_it_lives_and_is_not_ready(
-    home: Any, stack: ExitStack
+    home: Any, run: RunFolder, stack: ExitStack
 ) -> None:
     """Breaks when a probe finds nobody, and a server that loads for minutes is killed."""
     home.declare()
     home.champion(home.version(seed=1))
     with reserved_socket("127.0.0.1", 0) as held:
         url = url_of("127.0.0.1", held)
-        first = Starting(home, held.getsockname()[1], listens_late=False)
+        first = Starting(home, run, held.getsockname()[1])
         stack.callback(first.stop)
         assert status(url, "/v2/health/live") == 200
         assert status(url, "/v2/health/ready") == 503
@@ -117,6 +124,45 @@ def test_the_first_worker_says_at_once_that_it_lives_and_is_not_ready(
         while status(url, "/v2/health/ready") != 200:
             assert monotonic() < until_s
             sleep(0.02)
+
+
+def test_the_others_wait_for_the_first(home: Any, run: RunFolder, stack: ExitStack) -> None:
+    """Breaks when one worker says ready, and the next request comes to one that is not."""
+    home.declare()
+    home.champion(home.version(seed=1))
+    with reserved_socket("127.0.0.1", 0) as held:
+        port = held.getsockname()[1]
+        url = url_of("127.0.0.1", held)
+        first = Starting(home, run, port)
+        stack.callback(first.stop)
+        second = Starting(home, run, port, number=1, waits=True)
+        stack.callback(second.stop)
+        second.registry.may_answer.set()
+        until_s = monotonic() + 30
+        while not second.server.stats()["is_ready"]:
+            assert monotonic() < until_s
+            sleep(0.02)
+        assert second.server.url == ""
+        assert [status(url, "/v2/health/ready") for _ in range(20)] == [503] * 20
+        first.go_on()
+        second.go_on()
+        assert second.server.url == url
+        assert [status(url, "/v2/health/ready") for _ in range(20)] == [200] * 20
+
+
+def test_a_worker_waits_for_no_first_that_was_started_again_and_for_none_when_it_is_told_to_stop(
+    run: RunFolder,
+) -> None:
+    """Breaks when a crash of the first worker, or a stop, leaves the others waiting for ever."""
+    assert run.path is not None
+    waiting = RunFolder.joined(run.path, 1, listens_late=True, waits_for_first=True)
+    RunFolder.joined(run.path, 0, listens_late=True).write(
+        WorkerStatus(0, 1, 0.0, 0.0, listens_late=True)
+    )
+    waiting.await_first()
+    run.retire(1)
+    threading.Timer(0.1, waiting.hurry).start()
+    waiting.await_first()
 
 
 def test_workers_share_a_port_and_strangers_do_not() -> None:

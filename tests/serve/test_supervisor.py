@@ -39,8 +39,10 @@ if how == "die" or (how == "one dies" and ticket.worker == 1):
 told = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: how != "stubborn" and told.set())
 run = RunFolder.joined(Path(ticket.run), ticket.worker, listens_late=ticket.listens_late)
-counts = {"tickets": [((str(ticket.port), str(ticket.listens_late)), [1.0])]}
-run.write(WorkerStatus(ticket.worker, os.getpid(), 0.0, time.time(), "", True, counts=counts))
+told_what = (str(ticket.port), str(ticket.listens_late), str(ticket.waits_for_first))
+counts = {"tickets": [(told_what, [1.0])]}
+run.write(WorkerStatus(
+    ticket.worker, os.getpid(), 0.0, time.time(), has_started=True, counts=counts))
 end = threading.Thread(target=lambda: (os.read(0, 1), told.set()), daemon=True)
 end.start()
 told.wait(60)
@@ -106,9 +108,9 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def tickets(stage: Stage) -> list[tuple[str, str]]:
-    """Return the port and the lateness that each living worker was told, by number."""
-    return [each.counts["tickets"][0][0][:2] for each in stage.workers()]  # type: ignore[misc]  # the program writes two labels
+def tickets(stage: Stage) -> list[tuple[str, ...]]:
+    """Return the port, the lateness and the waiting that each living worker was told."""
+    return [each.counts["tickets"][0][0] for each in stage.workers()]
 
 
 def test_all_workers_share_one_port_and_stop_when_told(tmp_path: Path) -> None:
@@ -117,9 +119,9 @@ def test_all_workers_share_one_port_and_stop_when_told(tmp_path: Path) -> None:
     seen: list[Any] = []
     assert stage.play(lambda: seen.extend((tickets(stage), stage.workers()))) == 0
     told, workers = seen
-    (port,) = {each for each, _late in told}
+    (port,) = {each[0] for each in told}
     assert stage.urls == [f"http://127.0.0.1:{port}"]
-    assert [late for _port, late in told] == ["False", "True", "True"]
+    assert [each[1:] for each in told] == [("False", "False"), *[("True", "True")] * 2]
     assert not any(is_alive(each.pid) for each in workers)
     assert list((tmp_path / "run").glob("[!.]*")) == []
 
@@ -141,7 +143,7 @@ def test_a_killed_worker_comes_back_and_its_counts_stay(tmp_path: Path) -> None:
     assert stage.play(act) == 0
     told, ended = seen
     # Number 0 has come back: others answer meanwhile, so that it need not listen at once.
-    assert [late for _port, late in told] == ["True", "True"]
+    assert [each[1:] for each in told] == [("True", "False"), ("True", "True")]
     assert [(labels[1], values) for labels, values in ended] == [("False", [1.0])]
 
 

@@ -44,7 +44,10 @@ def main() -> None:
 def _serve(ticket: Ticket) -> None:
     more = ticket.more
     run = import_module("renewal.serve.run_folder").RunFolder.joined(
-        Path(ticket.run), ticket.worker, listens_late=ticket.listens_late
+        Path(ticket.run),
+        ticket.worker,
+        listens_late=ticket.listens_late,
+        waits_for_first=ticket.waits_for_first,
     )
     options = {**more["options"], "port": ticket.port, "grpc_port": ticket.grpc_port}
     with open_existing(Path(more["home"]), more["database"]) as home:

@@ -105,6 +105,7 @@ class Reporter:
             self._started_at,
             time.time(),
             self.url,
+            works.run.listens_late,
             self.has_started,
             works.follower.is_ready and not works.is_draining,
             works.is_draining,

@@ -20,6 +20,7 @@ import logging
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,6 +41,7 @@ _LOG = logging.getLogger("renewal.serve")
 _LOCK, _UNLOADED, _ENDED, _JSON = ".lock", "unloaded", "ended.json", ".json"
 # A reader may have listed the files just before one of these was counted among the ended.
 _REMEMBERED_ENDED = 64
+_LOOK_S = 0.05
 
 
 class RunFolder:
@@ -62,15 +64,19 @@ class RunFolder:
         self.worker = 0
         self.shares_port = False
         self.listens_late = False
+        self.waits_for_first = False
         self.path: Path | None = None
         self._root = root
         self._name = ""
         self._lock: int | None = None
         self._unloaded: frozenset[str] = frozenset()
+        self._is_hurried = threading.Event()
         self._last: tuple[list[WorkerStatus], Ended] = ([], Ended())
 
     @classmethod
-    def joined(cls, path: Path, worker: int, *, listens_late: bool) -> Self:
+    def joined(
+        cls, path: Path, worker: int, *, listens_late: bool, waits_for_first: bool = False
+    ) -> Self:
         """Return the folder of a server as one of its worker processes sees it.
 
         Parameters
@@ -82,16 +88,24 @@ class RunFolder:
         listens_late : bool
             Whether it takes connections only once its models are loaded: others are there to
             take them meanwhile.
+        waits_for_first : bool, default False
+            Whether it then waits for the first worker, which listens while it is not ready.
         """
         run = cls(path.parent)
         run.path, run.worker = path, worker
         run.shares_port, run.listens_late = True, listens_late
+        run.waits_for_first = waits_for_first
         run._name = _new_name(worker)
         run.refresh()
         return run
 
-    def open(self) -> None:
+    def open(self, *, is_needed: bool = True) -> None:
         """Make the folder, and sweep those that dead servers have left.
+
+        Parameters
+        ----------
+        is_needed : bool, default True
+            Whether it is an error when that is not possible, or a warning in the log.
 
         Raises
         ------
@@ -109,12 +123,16 @@ class RunFolder:
                 self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
         except OSError as error:
-            raise Unavailable(
+            failure = Unavailable(
                 "renewal serve",
                 needs=f"to write in {self._root}",
                 came=str(error),
                 todo="Make room, or give the server the right to write there.",
-            ) from error
+            )
+            if is_needed:
+                raise failure from error
+            _LOG.warning("nobody can see what this server does: %s", failure)
+            return
         self.path, self._name = path, _new_name(self.worker)
 
     def close(self) -> None:
@@ -155,6 +173,22 @@ class RunFolder:
         if self.path is not None:
             with suppress(FileNotFoundError):
                 self._unloaded = frozenset(each.name for each in (self.path / _UNLOADED).iterdir())
+
+    def await_first(self) -> None:
+        """Wait until the first worker is ready, or was started again and listens late itself.
+
+        Where one worker says that it is ready, no other must be there that is not: the next
+        connection would be dealt to it. `hurry` ends the waiting.
+        """
+        while self.waits_for_first and not self._is_hurried.is_set():
+            first = next((each for each in self.read()[0] if each.worker == 0), None)
+            if first is not None and (first.has_started or first.listens_late):
+                return
+            self._is_hurried.wait(_LOOK_S)
+
+    def hurry(self) -> None:
+        """Wait for nobody any more: the server is on its way out."""
+        self._is_hurried.set()
 
     def write(self, status: WorkerStatus) -> None:
         """Replace this worker's file.

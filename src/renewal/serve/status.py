@@ -83,6 +83,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
         When it started, and when it said this.
     url : str
         Where it listens.
+    listens_late : bool
+        Whether it takes connections only once its models are loaded.
     has_started : bool
         Whether it listens and has tried to load every model.
     is_ready, is_draining : bool
@@ -102,6 +104,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     started_at: float
     at: float
     url: str = ""
+    listens_late: bool = False
     has_started: bool = False
     is_ready: bool = False
     is_draining: bool = False

@@ -8,7 +8,8 @@ it dies, the pipe ends, and the worker stops as at SIGTERM.
 
 A worker takes connections only once its models are loaded, so that one that comes back after a
 crash refuses nobody. The first worker of a server that starts listens at once: somebody must
-answer the probes meanwhile, that it lives and is not ready.
+answer the probes meanwhile, that it lives and is not ready; the others wait for it, so that
+whoever hears that the server is ready finds every worker ready.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class Ticket(msgspec.Struct, frozen=True):
         The run folder that the supervisor has opened.
     worker : int
         Its number, from 0.
-    listens_late : bool
-        Whether it takes connections only once its models are loaded.
+    listens_late, waits_for_first : bool
+        As `RunFolder.joined` takes them.
     port : int
         That all share.
     grpc_port : int or None
@@ -67,6 +68,7 @@ class Ticket(msgspec.Struct, frozen=True):
     run: str
     worker: int
     listens_late: bool
+    waits_for_first: bool
     port: int
     grpc_port: int | None
     stop_s: float
@@ -170,7 +172,7 @@ class Supervisor:
             self._run.open()
             url = self._reserve()
             for worker in self._workers:
-                self._start(worker, listens_late=worker.number > 0)
+                self._start(worker, is_again=False)
             self._watch(url, on_ready)
         except BaseException:
             self._stop()
@@ -204,12 +206,13 @@ class Supervisor:
         self._ports = (int(http.getsockname()[1]), grpc_port)
         return url_of(options.host, http)
 
-    def _start(self, worker: _Worker, *, listens_late: bool) -> None:
+    def _start(self, worker: _Worker, *, is_again: bool) -> None:
         port, grpc_port = self._ports
         ticket = Ticket(
             str(self._run.path),
             worker.number,
-            listens_late,
+            is_again or worker.number > 0,
+            not is_again and worker.number > 0,
             port,
             grpc_port,
             self.stop_s,
@@ -239,7 +242,7 @@ class Supervisor:
             for worker in self._workers:
                 if worker.process is None:
                     if monotonic() >= worker.due_s and not self._n_told:
-                        self._start(worker, listens_late=True)
+                        self._start(worker, is_again=True)
                 elif worker.process.poll() is not None:
                     self._bury(worker, worker.process)
             if not is_announced and self._have_started():
