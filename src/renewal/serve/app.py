@@ -26,6 +26,7 @@ from renewal.serve.feedback import (
 from renewal.serve.front import Front, Request, Target
 from renewal.serve.guard import NOT_YET
 from renewal.serve.http import (
+    BAD,
     MISSING,
     WRONG_METHOD,
     GoneError,
@@ -71,7 +72,10 @@ class App:
                 works.counters.answered(reply.status)
             else:
                 reply = await self._predicted(request, scope, receive, *found)
-            await send_reply(send, reply, is_last=works.is_draining)
+            # Who was not asked for its body, and is refused, may send it or not: nobody can tell
+            # where its next request begins.
+            is_unasked = reply.status >= BAD and request.header(b"expect") is not None
+            await send_reply(send, reply, is_last=works.is_draining or is_unasked)
         except GoneError:
             works.counters.gone()
         finally:

@@ -151,7 +151,13 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
 
 async def send_reply(send: Send, reply: Reply, *, is_last: bool) -> None:
-    """Send a reply; `is_last` tells the client to open a new connection for its next."""
+    """Send a reply; `is_last` tells the client to open a new connection for its next.
+
+    Raises
+    ------
+    GoneError
+        When the connection was reset meanwhile.
+    """
     headers = [
         (b"content-type", reply.content_type),
         (b"content-length", str(len(reply.body)).encode()),
@@ -159,8 +165,12 @@ async def send_reply(send: Send, reply: Reply, *, is_last: bool) -> None:
     ]
     if is_last:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+    except RuntimeError as error:
+        # uvloop's word for a socket that it has closed and has not told uvicorn about yet.
+        raise GoneError from error
 
 
 async def _next(receive: Receive) -> MutableMapping[str, Any]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("renewal.serve")
 _MOST_BYTES = 1024 * 1024
 _MOST_URLS = 4096
+_LONGEST_URL = 512
 
 _Way = tuple[Front, Target, tuple[str, ...], Mapping[str, str]]
 
@@ -155,12 +156,17 @@ class Lane(BoundedProtocol):
 
     def on_headers_complete(self) -> None:
         """Take a request into the lane, or hand it to uvicorn."""
+        if self.is_declining():
+            return
         self.check_head()
         way = self._way()
         if way is None:
             super().on_headers_complete()
         else:
-            self.cycle = Direct(self, way, keep_alive=self.parser.should_keep_alive())  # type: ignore[assignment]  # it stands where a cycle does
+            parser = self.parser
+            # As uvicorn does: a client of HTTP/1.0 that is told nothing waits for the end.
+            keep_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
+            self.cycle = Direct(self, way, keep_alive=keep_alive)  # type: ignore[assignment]  # it stands where a cycle does
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""
@@ -179,7 +185,7 @@ class Lane(BoundedProtocol):
         direct: Any = self.cycle
         if type(direct) is not Direct:
             super().on_message_complete()
-        elif not direct.response_complete:
+        elif not direct.response_complete and not self.is_declining():
             direct.start(self.headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -226,7 +232,6 @@ class Lane(BoundedProtocol):
             or parser.get_method() != b"POST"
             or self.expect_100_continue
             or self.flow.write_paused
-            or parser.should_upgrade()
         ):
             return None
         return way if self._is_small() else None
@@ -240,8 +245,11 @@ class Lane(BoundedProtocol):
             return None
         front, target = found
         query = dict(parse_qsl((parsed.query or b"").decode("latin-1")))
-        # Only URLs of models that exist are kept: others could fill the table with anything.
-        if target.model in self.works.follower.slots and len(self.ways) < _MOST_URLS:
+        # Only short URLs of models that exist are kept. A client may still make up as many as it
+        # likes, by their queries: a full table begins anew, so that others find room again.
+        if target.model in self.works.follower.slots and len(self.url) <= _LONGEST_URL:
+            if len(self.ways) >= _MOST_URLS:
+                self.ways.clear()
             self.ways[self.url] = (front, target, path, query)
         return front, target, path, query
 

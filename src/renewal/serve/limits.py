@@ -13,9 +13,15 @@ a head, from its first    30 s                     408
 byte to its last
 a connection that says    as one kept alive        closed
 nothing
+a body that goes on       30 s                     closed
+after its answer
 ========================  =======================  ======
 
 What comes in one read of the socket, at most 256 KiB, is parsed before it is counted.
+
+An offer to change the protocol, as clients of HTTP/2 make it with their first request, is
+declined by answering in HTTP/1.1: the request is read as if it had not made it. The parser
+alone would take its body for the next request.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from renewal.serve.oip import encode_error
@@ -31,7 +38,9 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_URL_BYTES = 16 * 1024
 MAX_HEADERS = 128
 HEAD_S = 30.0
+LEFTOVER_S = 30.0
 
+_OFFERS = frozenset({b"upgrade", b"http2-settings"})
 _BAD, _LATE, _LONG_URL, _LONG_HEAD = 400, 408, 414, 431
 
 
@@ -45,8 +54,8 @@ class BoundedProtocol(HttpToolsProtocol):
     Notes
     -----
     A subclass that overrides `on_headers_complete` calls `check_head` first, and hands
-    `on_body` and `on_message_complete` of requests in chunks on to this class. Costs about half
-    a microsecond a request.
+    `on_body` and `on_message_complete` of requests in chunks on to this class; while
+    `is_declining`, both verbs of a message do nothing. Costs about half a microsecond a request.
     """
 
     _refusal: tuple[int, str] | None = None
@@ -55,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _n_silent = -1  # bytes that came since the last that was of use; -1: within this read
     _is_large_read = False
     _head_timer: asyncio.TimerHandle | None = None
+    _leftover_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give a client that says nothing as long as one whose connection is kept alive."""
@@ -64,15 +74,17 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting for the rest of a head."""
+        """Stop waiting for the rest of a head, or of a body."""
         self._stop_timer()
+        self._stop_leftover()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and refuse what leads to nothing."""
         self._is_large_read = len(data) > MAX_URL_BYTES
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if (self._is_head or self._is_chunked) and self._refusal is None:
             self._count(len(data))
 
@@ -85,8 +97,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the head, then go on as uvicorn does."""
-        self.check_head()
-        super().on_headers_complete()
+        if not self.is_declining():
+            self.check_head()
+            super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
         """Begin to count what is no body: trailers, and the sizes of chunks."""
@@ -97,11 +110,20 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take a part of the body: it is of use, and counted elsewhere."""
         self._n_silent = -1
         super().on_body(body)
+        if self._leftover_timer is None and self.cycle.response_complete:
+            self._leftover_timer = self.loop.call_later(LEFTOVER_S, self._hang_up)
 
     def on_message_complete(self) -> None:
         """End the count."""
+        if self.is_declining():
+            return
         self._is_chunked = False
+        self._stop_leftover()
         super().on_message_complete()
+
+    def is_declining(self) -> bool:
+        """Say whether the message offers another protocol: it is read again without the offer."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def check_head(self) -> None:
         """Check a head that is complete.
@@ -132,6 +154,52 @@ class BoundedProtocol(HttpToolsProtocol):
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head % len(body) + body)
         self.transport.close()
+
+    def _feed(self, data: bytes) -> None:
+        """Parse, declining each offer to change the protocol."""
+        left: bytes | memoryview = data
+        behind: bytes | memoryview = b""
+        while True:
+            try:
+                self.parser.feed_data(left)
+            except httptools.HttpParserUpgrade as offer:
+                if not self.is_declining():
+                    self.send_400_response("this server is no proxy")
+                    return
+                behind = memoryview(left)[offer.args[0] :]
+                left = self._declined()
+            except httptools.HttpParserError as error:
+                self.logger.debug("refused what is no request error=%r", error)
+                self.send_400_response("Invalid HTTP request received.")
+                return
+            else:
+                if not behind:
+                    return
+                left, behind = behind, b""
+
+    def _declined(self) -> bytes:
+        """Return the head that was read last, without its offer."""
+        version = self.parser.get_http_version().encode()
+        parts = [self.parser.get_method(), b" ", self.url, b" HTTP/", version, b"\r\n"]
+        for name, value in self.headers:
+            if name in _OFFERS:
+                continue
+            kept = value
+            if name == b"connection":
+                words = (word.strip() for word in value.split(b","))
+                kept = b", ".join(word for word in words if word.lower() not in _OFFERS)
+            parts += (name, b": ", kept, b"\r\n")
+        return b"".join((*parts, b"\r\n"))
+
+    def _hang_up(self) -> None:
+        """End a connection whose body goes on though it was answered."""
+        self._leftover_timer = None
+        self.transport.close()
+
+    def _stop_leftover(self) -> None:
+        if self._leftover_timer is not None:
+            self._leftover_timer.cancel()
+            self._leftover_timer = None
 
     def _count(self, n_bytes: int) -> None:
         """Count a read that did not end what was begun."""
