@@ -31,6 +31,7 @@ from renewal.models.onnx_columns import (
     side_by_side,
 )
 from renewal.models.onnx_convert import convert
+from renewal.models.onnx_even import evened, is_steady
 from renewal.models.onnx_session import Session, session_in, session_stored
 from renewal.models.parity_refusals import Refusals
 from renewal.models.score_map_adapter import MappedRuntime
@@ -70,8 +71,9 @@ class OnnxRuntime:
 
     Notes
     -----
-    A session computes rows on one thread, so that sums are made in one order and a row gets
-    the same score in every batch. A gap is NaN in a column of numbers and, in one of texts,
+    A session computes rows on one thread, so that sums are made in one order and, sent two by
+    two where that is needed (`renewal.models.onnx_even`), a row gets the same score in every
+    batch. A gap is NaN in a column of numbers and, in one of texts,
     a category of its own.
     """
 
@@ -100,6 +102,11 @@ class OnnxRuntime:
         self._kind, self._input = next((kind, name) for name, kind in self._inputs.items())
         self._places = places_of(self._matrix, columns)
         self.takes_matrix = self._matrix is not None and self._places is not NOWHERE
+        self._is_even = False
+        if self.takes_matrix:
+            if held.is_even is None:
+                held.is_even = not is_steady(self.predict_matrix, len(columns or self._names))
+            self._is_even = held.is_even
 
     def predict(self, features: pa.Table) -> Scores:
         """Return scores for every row of `features`.
@@ -189,7 +196,10 @@ class OnnxRuntime:
         return held
 
     def _found(self, held: Session, feed: dict[str, NDArray[Any]]) -> Any:
+        is_padded = self._is_even and len(next(iter(feed.values()))) % 2 == 1
         try:
+            if is_padded:
+                return held.run(self._outputs, evened(feed), None)[0][:-1]
             return held.run(self._outputs, feed, None)[0]
         except (Fail, InvalidArgument, RuntimeException) as error:
             raise Invalid(

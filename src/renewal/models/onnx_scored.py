@@ -15,13 +15,16 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 )
 
 from renewal.core.errors import Invalid
+from renewal.models.onnx_even import evened
 from renewal.models.onnx_feed import scores_of
 from renewal.models.onnx_parts import Feed
 from renewal.models.onnx_session import Graph
 from renewal.models.task import Scores
 
 
-def scored(model: Graph, outputs: list[str], feed: Feed, n_rows: int) -> Scores:
+def scored(
+    model: Graph, outputs: list[str], feed: Feed, n_rows: int, *, is_even: bool = False
+) -> Scores:
     """Return the scores of some rows, in the graph's own order of classes.
 
     Parameters
@@ -34,14 +37,17 @@ def scored(model: Graph, outputs: list[str], feed: Feed, n_rows: int) -> Scores:
         What goes into each input.
     n_rows : int
         Of the feed.
+    is_even : bool, default False
+        Whether rows are sent two by two; see `renewal.models.onnx_even`.
 
     Raises
     ------
     Invalid
         When the graph does not take the rows, or what it answers are no probabilities.
     """
+    is_padded = is_even and n_rows % 2 == 1
     try:
-        found: Any = model.run(outputs, feed)
+        found: Any = model.run(outputs, evened(feed) if is_padded else feed)
     except (Fail, InvalidArgument, Unsupported, RuntimeException) as error:
         raise Invalid(
             "OnnxAdapter.predict",
@@ -49,7 +55,8 @@ def scored(model: Graph, outputs: list[str], feed: Feed, n_rows: int) -> Scores:
             came=f"{type(error).__name__}: {error}",
             todo="Compare them with its inputs; its number of rows must be free.",
         ) from error
-    return scores_of(model, found[0], n_rows)
+    answer = found[0][:-1] if is_padded else found[0]
+    return scores_of(model, answer, n_rows)
 
 
 def sorted_scores(model: Graph, scores: Scores) -> Scores:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from renewal.core.errors import Invalid, Unavailable
 from renewal.core.spec import Signature
+from renewal.models.onnx_even import is_steady
 from renewal.models.onnx_feed import feed_of, output_of
+from renewal.models.onnx_parts import Feed
 from renewal.models.onnx_scored import scored, sorted_scores
-from renewal.models.onnx_session import Graph
+from renewal.models.onnx_session import Graph, Session
 from renewal.models.task import Scores
 
 _WHO = "GraphRuntime.predict"
@@ -64,6 +66,9 @@ class GraphRuntime:
         self._input: str
         self._width: Any
         self._input, self._width = read or ("", np.float64)
+        self._is_even = False
+        if self.takes_matrix:
+            self._is_even = _is_even(self, model, len(signature.names))
 
     def predict(self, features: pa.Table) -> Scores:
         """Return scores for every row of `features`.
@@ -91,8 +96,7 @@ class GraphRuntime:
         if features.num_rows == 0:
             return np.empty((0, self._n_scores))
         if model.columns is None:
-            feed = feed_of(model, features)
-            return sorted_scores(model, scored(model, self._outputs, feed, features.num_rows))
+            return self._scored(model, feed_of(model, features), features.num_rows)
         scores = np.empty((features.num_rows, self._n_scores))
         for at, feed in model.columns.batches(features):
             scores[at] = scored(model, self._outputs, feed, len(at))
@@ -127,12 +131,15 @@ class GraphRuntime:
         if self._width is not np.float64:
             with np.errstate(over="ignore"):
                 values = values.astype(self._width)
-        feed = {self._input: values}
-        return sorted_scores(model, scored(model, self._outputs, feed, n_rows))
+        return self._scored(model, {self._input: values}, n_rows)
 
     def close(self) -> None:
         """Let go of the graph; a prediction that is under way ends as it began."""
         self._model = None
+
+    def _scored(self, model: Graph, feed: Feed, n_rows: int) -> Scores:
+        found = scored(model, self._outputs, feed, n_rows, is_even=self._is_even)
+        return sorted_scores(model, found)
 
     def _opened(self) -> Graph:
         model = self._model
@@ -156,6 +163,17 @@ class GraphRuntime:
                 columns=missing,
             )
         return features.select(self._names)
+
+
+def _is_even(runtime: GraphRuntime, model: Graph, n_columns: int) -> bool:
+    """Return whether rows are sent two by two; tried once a session, whatever is added to it."""
+    held: Session | None = getattr(model, "held", None)
+    known = None if held is None else held.is_even
+    if known is None:
+        known = not is_steady(runtime.predict_matrix, n_columns)
+        if held is not None:
+            held.is_even = known
+    return known
 
 
 def _matrix_of(model: Graph, signature: Signature) -> tuple[str, Any] | None:

@@ -124,15 +124,19 @@ class Session:
     run : callable
         From names of outputs, a feed and run options (or None) to the outputs; beneath the
         checks of `InferenceSession.run`, which take 2 of 5 microseconds.
+    is_even : bool or None
+        Whether rows are to be sent two by two (`renewal.models.onnx_even`); None: nobody has
+        tried yet.
     """
 
-    __slots__ = ("__weakref__", "_weights", "inside", "run")
+    __slots__ = ("__weakref__", "_weights", "inside", "is_even", "run")
 
     def __init__(self, inside: Any, weights: int | None = None) -> None:
         self.inside: Any = inside
         self.run: Callable[[list[str], Mapping[str, Any], Any], list[Any]]
         self.run = getattr(inside, "_sess", inside).run
         self._weights = weights
+        self.is_even: bool | None = None
 
     def __del__(self) -> None:
         """End the session first, and then, beside everything else, let go of its file."""
