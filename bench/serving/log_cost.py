@@ -83,9 +83,12 @@ def _measure(
     for side in sides:
         print(
             f"  {side.name:8} {np.mean(side.raw):9,.0f}/s raw,"
-            f" {np.mean(side.rates):9,.0f}/s charged"
+            f" {np.mean(side.rates):9,.0f}/s charged,"
+            f" {np.mean(side.per_cpu):9,.0f} a second of its processor time"
             f" ({side.late_s:.2f} s while the other was measured); {latency_line(side.reports)}"
         )
+    per_cpu = ratio_of(sides[0].per_cpu, sides[1].per_cpu)
+    print(f"  by processor time, which a busy machine disturbs less: it leaves {per_cpu}")
     print(f"log.cost.{model}: the log leaves {found} of the throughput, 95% interval over windows")
     figure(f"log.cost.{model}", 1.0 - found.value, f"<={MOST:g}", 1.0 - found.value <= MOST)
     return sides[0]

@@ -11,7 +11,9 @@ Run it as ``python -m bench.serving.throughput``; ``--quick`` takes fewer and sh
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from bench.serving.homes import MODELS, input_dtype, make_home, write_policy
 from bench.serving.load import Generator, generator
 from bench.serving.process import Child, free_port, renewal_words, started
 from bench.serving.profiled import profile
-from bench.serving.requests import rows, v2_json
+from bench.serving.requests import rows, v2_body, v2_json
 from bench.serving.versions import tell_machine
 from bench.serving.windows import Ratio, in_turn, latency_line, ratio_of, served
 
@@ -52,9 +54,10 @@ def run(
     *,
     is_profiled: bool = False,
     models: Sequence[str] = MODELS,
+    size: Size | None = None,
 ) -> None:
     """Measure both models and print the figures."""
-    size = QUICK if quick else FULL
+    size = size or (QUICK if quick else FULL)
     tell_machine()
     with TemporaryDirectory(prefix="renewal-bench-") as name, generator() as load:
         if load is None:
@@ -100,6 +103,7 @@ def _measure(
     load: Generator, model: str, graph: bytes, servers: tuple[Child, Child], size: Size
 ) -> None:
     requests = _requests(model, input_dtype(graph))
+    _demand_same(model, input_dtype(graph), servers)
     for child in servers:
         load.run(child.port, requests, connections=N_CONNECTIONS, seconds=size.seconds / 2)
     n_windows = f"{size.n_rounds} windows of {size.seconds:g} s each, in turn"
@@ -113,10 +117,13 @@ def _measure(
         n = sum(each.n for each in side.reports)
         print(
             f"  {side.name:9} {np.mean(side.raw):9,.0f}/s raw,"
-            f" {np.mean(side.rates):9,.0f}/s charged"
+            f" {np.mean(side.rates):9,.0f}/s charged,"
+            f" {np.mean(side.per_cpu):9,.0f} a second of its processor time"
             f" ({side.late_s:.2f} s of work while the other was measured); {n:,} answers, 0 failed"
         )
         print(f"            {latency_line(side.reports)}")
+    per_cpu = ratio_of(sides[0].per_cpu, sides[1].per_cpu)
+    print(f"  by processor time, which a busy machine disturbs less: ratio {per_cpu}")
     tell_ratio(f"throughput.{model}", found, TARGET)
     alone = [
         served(name, child, load, requests, 1) for name, child in zip(names, servers, strict=True)
@@ -125,6 +132,22 @@ def _measure(
     print(f"{model}: one connection")
     for side in alone:
         print(f"  {side.name:9} {np.mean(side.raw):9,.0f}/s; {latency_line(side.reports)}")
+
+
+def _demand_same(model: str, dtype: str, servers: tuple[Child, Child]) -> None:
+    """End the benchmark where the two do not answer the same chances."""
+    for values in rows(4, dtype=dtype):
+        one, other = (_chances(child.port, model, v2_body(values)) for child in servers)
+        if not np.allclose(one, other, rtol=1e-6, atol=1e-6):
+            raise SystemExit(f"{model}: ours answers {one}, the stripped handler {other}")
+
+
+def _chances(port: int, model: str, body: bytes) -> list[float]:
+    url = f"http://127.0.0.1:{port}/v2/models/{model}/infer"
+    with urllib.request.urlopen(url, body, timeout=30) as answer:
+        outputs = json.loads(answer.read())["outputs"]
+    (found,) = (each["data"] for each in outputs if each["name"] == "probability")
+    return list(map(float, found))
 
 
 def tell_ratio(name: str, found: Ratio, target: float) -> None:

@@ -14,6 +14,8 @@ from bench.serving.load import Generator, Report
 from bench.serving.process import Child
 
 _GAP_S = 0.2
+# Processor time is counted in these.
+_TICK_S = 0.01
 _CONFIDENCE = 0.95
 
 
@@ -37,6 +39,7 @@ class Side:
     reports: list[Report] = field(default_factory=list)
     raw: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    per_cpu: list[float] = field(default_factory=list)
     late_s: float = 0.0
 
 
@@ -45,7 +48,7 @@ def served(name: str, child: Child, load: Generator, requests: Sequence[bytes], 
     side = Side(name, lambda _seconds: (0.0, 0.0), child.cpu_s)
 
     def measure(seconds: float) -> tuple[float, float]:
-        report = load.run(child.port, requests, connections=n, seconds=seconds, warm=_GAP_S)
+        report = load.run(child.port, requests, connections=n, seconds=seconds)
         if report.n_failed or not report.rate:
             told = f"failures {report.failures()}, {report.n} answers in {seconds:g} s"
             raise SystemExit(f"{name} cannot be measured: {told}")
@@ -80,6 +83,7 @@ def in_turn(sides: Sequence[Side], n_rounds: int, seconds: float) -> None:
             late_s = max(side.cpu_s() - before[side.name] - own[side.name], 0.0)
             side.late_s += late_s
             side.rates.append(n / (taken_s + late_s))
+            side.per_cpu.append(n / max(own[side.name] + late_s, _TICK_S))
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,8 @@ def test_no_promotion_is_of_a_version_in_memory() -> None:
 
 @needs_compiler
 def test_throughput_in_its_smallest_form(capsys: pytest.CaptureFixture[str]) -> None:
-    throughput.run(quick=True, models=("logistic",))
+    size = throughput.Size(1, 0.6, n_trees=1, n_rows=300)
+    throughput.run(quick=True, models=("logistic",), size=size)
     lines = capsys.readouterr().out.splitlines()
     (figure,) = (line.split() for line in lines if line.startswith("FIGURE"))
     assert figure[1] == "throughput.logistic"
