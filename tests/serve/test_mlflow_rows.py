@@ -138,3 +138,14 @@ def test_whatever_comes_is_read_or_refused(text: bytes) -> None:
 def test_a_body_of_bytes_is_refused_whole() -> None:
     with pytest.raises(Invalid):
         read_body(io.BytesIO(b"\xff\x00").read())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"," * 50, b"\n\r\n" + b"a," * 50, b'"\n",' + b"a," * 50, b"\xef\xbb\xbf\n" + b"a," * 50],
+)
+def test_a_header_that_is_too_wide_never_comes_to_arrow(header: bytes) -> None:
+    """Breaks when a megabyte of commas stops the event loop for the half minute Arrow takes."""
+    # Of Arrow it would hear that the second row is too short.
+    with pytest.raises(Invalid, match="needs the columns a, b, each once"):
+        read_csv(header + b"\n1\n", FLOATS, ALL)
