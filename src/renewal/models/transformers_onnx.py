@@ -22,7 +22,7 @@ from renewal.models.transformers import TransformersAdapter
 from renewal.models.transformers_model import Fitted, TransformersModel, demand_fitted
 
 _WHO = "transformers_onnx.export"
-_FREE = {0: "rows", 1: "tokens"}
+FREE = {0: "rows", 1: "tokens"}
 # Of each kind that is served: short, none, empty, longer than any limit, and of other letters.
 _TEXTS = ("when will my card arrive", None, "card", "", "a new one, please! " * 2000, "日本語 é 🙂",
           "why was I charged twice for it")  # fmt: skip
@@ -63,12 +63,12 @@ def export(
     number of tokens.
     """
     fitted = demand_fitted(estimator, who=_WHO)
-    _demand_columns(fitted, signature)
-    tokens = _tokens(fitted)
+    demand_columns(fitted, signature)
+    tokens = tokens_of(fitted)
     front = Front((tokens,)).to_json()
-    checked = _checked(fitted, rows)
+    checked = checked_rows(fitted, rows)
     fed = tokens.feed(checked)
-    examples = [Example(name, torch.from_numpy(each), _FREE) for name, each in fed.items()]
+    examples = [Example(name, torch.from_numpy(each), FREE) for name, each in fed.items()]
 
     def made(graph: bytes) -> OnnxModel:
         return OnnxModel(graph, fitted.classes, OUTPUT, is_logits=True, front=front)
@@ -104,7 +104,8 @@ def _bare(fitted: Fitted) -> nn.Module:
     return cast("nn.Module", load_plugin("additions", "lora")().melted(fitted.module))
 
 
-def _tokens(fitted: Fitted) -> Tokens:
+def tokens_of(fitted: Fitted) -> Tokens:
+    """Return how the columns of a text classifier become its tokens."""
     limit = cast("dict[str, int]", fitted.tokenizer.truncation)
     return Tokens(
         "input_ids",
@@ -116,7 +117,8 @@ def _tokens(fitted: Fitted) -> Tokens:
     )
 
 
-def _demand_columns(fitted: Fitted, signature: Signature) -> None:
+def demand_columns(fitted: Fitted, signature: Signature) -> None:
+    """Raise `Invalid` when a signature lacks one of its text columns."""
     missing = [name for name in fitted.columns if name not in signature.names]
     if missing:
         raise Invalid(
@@ -128,7 +130,7 @@ def _demand_columns(fitted: Fitted, signature: Signature) -> None:
         )
 
 
-def _checked(fitted: Fitted, rows: pa.Table | None) -> pa.Table:
+def checked_rows(fitted: Fitted, rows: pa.Table | None) -> pa.Table:
     """Return the rows to compare on: those given, and what they may not show besides."""
     texts = pa.array(_TEXTS, pa.string())
     drawn = pa.table(dict.fromkeys(fitted.columns, texts))
