@@ -4,7 +4,8 @@ Three take turns on one core: ours under several connections, ``run()`` in a loo
 that reads as many bytes and answers as many, on the stripped handler's HTTP server: what HTTP
 alone leaves of that core. No server can do better than the last two one after the other.
 
-Run it as ``python -m bench.serving.batches``; ``--quick`` takes fewer and shorter windows.
+Run it as ``python -m bench.serving.batches``; ``--quick`` takes fewer and shorter windows,
+``--profile`` shows where the time of our server's loop goes instead.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bench.serving.cores import SERVER, child_words
 from bench.serving.homes import MODELS, input_dtype, make_home, write_policy
 from bench.serving.load import Generator, generator
 from bench.serving.process import ONE_THREAD, ROOT, Child, end, family_cpu_s
+from bench.serving.profiled import profile
 from bench.serving.requests import rows, v2_binary
 from bench.serving.throughput import FULL, QUICK, Size, ours, stripped, tell_ratio
 from bench.serving.versions import tell_machine
@@ -36,7 +38,7 @@ _N_REQUESTS = 16
 _N_ANSWER_BYTES = 3000
 
 
-def run(quick: bool) -> None:  # noqa: FBT001  # the one switch of every part
+def run(quick: bool, *, is_profiled: bool = False) -> None:  # noqa: FBT001  # the one switch of every part
     """Measure both models and print the figures."""
     size = QUICK if quick else FULL
     tell_machine()
@@ -46,6 +48,11 @@ def run(quick: bool) -> None:  # noqa: FBT001  # the one switch of every part
         root = Path(name) / "home"
         write_policy(root)
         for model, graph in make_home(root, MODELS, size.n_trees, size.n_rows).items():
+            if is_profiled:
+                batches = rows(_N_REQUESTS, N_ROWS, input_dtype(graph))
+                requests = [v2_binary(model, each) for each in batches]
+                profile(load, root, requests, size.seconds, n=_N_CONNECTIONS)
+                continue
             path = Path(name) / f"{model}.onnx"
             path.write_bytes(graph)
             echo_words = ("--n-bytes", str(_N_ANSWER_BYTES))
@@ -128,7 +135,9 @@ def main() -> None:
     """Run it from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter windows")
-    run(parser.parse_args().quick)
+    parser.add_argument("--profile", action="store_true", help="show where the time goes")
+    asked = parser.parse_args()
+    run(asked.quick, is_profiled=asked.profile)
 
 
 if __name__ == "__main__":
