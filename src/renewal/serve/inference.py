@@ -145,8 +145,6 @@ class Inference:
         if given and not FACTS.isdisjoint(given):
             keys = default_keys(slot, prediction_id, features)
             facts = read_facts(given, keys, now_us)
-        if slot.wants_sample():
-            slot.remember(features)
         return Ticket(query, slot, generation, features, facts, prediction_id, now_us, done)
 
     def _put(self, ticket: Ticket, pinned: Loaded | None) -> None:
@@ -189,6 +187,10 @@ class Inference:
                 self._failed(ticket, part, error)
             else:
                 self._finished(ticket)
+        except Exception as mishap:  # noqa: BLE001  # the worker border: whoever waits must be told
+            name = part.loaded.version.name
+            _LOG.exception("an answer failed model=%s version=%s", ticket.slot.spec.name, name)
+            ticket.done(_told(ticket.slot.spec.name, part.loaded, mishap))
         finally:
             ticket.generation.leave()
 
@@ -216,6 +218,12 @@ class Inference:
         except RenewalError as error:
             ticket.done(error)
             return
+        # Only what was answered: by a row that is refused the next version could not be warmed up.
+        if slot.wants_sample():
+            slot.remember(ticket.features)
+        # By what was answered only: a row that no version takes would keep the next one out.
+        if slot.wants_sample():
+            slot.remember(ticket.features)
         served = self._served(ticket, tuple(ticket.parts))
         works.counters.scored(slot.spec.name, served)
         if works.options.durability == "fsync":

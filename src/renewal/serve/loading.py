@@ -19,7 +19,7 @@ from renewal.serve.context import working_for
 from renewal.serve.host_tender import HostLimits
 from renewal.serve.hosting import hosted_runtime
 from renewal.serve.options import ServeOptions
-from renewal.serve.slots import Loaded, Slot
+from renewal.serve.slots import Loaded, Slot, wants_to_leave
 from renewal.serve.warm import newest_rows, warm_up
 from renewal.store.contract import Store
 from renewal.update.lineage import COMPRESS, source_version
@@ -67,12 +67,15 @@ class Loader:
 
         Raises
         ------
-        NotFound, Corrupt, Invalid, Refused, Missing
+        NotFound, Corrupt, Invalid, Refused, Missing, Failed
             When it cannot be loaded, or says what are no scores.
         """
         version = self._registry.version(slot.spec.name, version_id)
         with working_for(model=slot.spec.name, version=version.name):
-            return self._loaded(slot, version)
+            try:
+                return self._loaded(slot, version)
+            except SystemExit as error:
+                raise wants_to_leave(version, error) from error
 
     def _loaded(self, slot: Slot, version: Version) -> Loaded:
         found = self._equal_form(version)
@@ -157,10 +160,9 @@ class Loader:
             max_queue_rows=options.max_queue_rows,
         )
         try:
-            if not slot.samples:
-                slot.samples.extend(newest_rows(self._feeds, slot.spec.name))
             samples = list(slot.samples)
-            warm_up(loaded, samples, batching=options.batching == "when_equal")
+            hints = [] if samples else newest_rows(self._feeds, slot.spec.name)
+            warm_up(loaded, samples, hints, batching=options.batching == "when_equal")
         except BaseException:
             loaded.release()
             raise

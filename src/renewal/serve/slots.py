@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from renewal.core.errors import NotFound, RenewalError, Unavailable
+from renewal.core.errors import Failed, NotFound, RenewalError, Unavailable
 from renewal.core.plan import Arm, Plan
 from renewal.core.spec import ModelSpec, Signature
 from renewal.core.version import Version
@@ -110,12 +110,19 @@ class Loaded:
         ------
         ValueError
             When the shape is not (rows, scores), or a score is no finite number.
+        Failed
+            When it would end the process that it runs in.
         """
         matrix = features.matrix if self._takes_matrix else None
         runtime: Any = self.runtime
-        found = (
-            runtime.predict(features.table()) if matrix is None else runtime.predict_matrix(matrix)
-        )
+        try:
+            found = (
+                runtime.predict(features.table())
+                if matrix is None
+                else runtime.predict_matrix(matrix)
+            )
+        except SystemExit as error:
+            raise wants_to_leave(self.version, error) from error
         scores = np.asarray(found, dtype=np.float64)
         if scores.shape != (features.n_rows, self._n_scores):
             message = f"scores of shape {scores.shape}, not {(features.n_rows, self._n_scores)}"
@@ -142,6 +149,16 @@ class Loaded:
     def is_closing(self) -> bool:
         """Whether everybody has let go of it and its process is still there."""
         return self._holders.is_empty and not getattr(self.runtime, "is_gone", True)
+
+
+def wants_to_leave(version: Version, error: SystemExit) -> Failed:
+    """Return the error of a version that calls `sys.exit`: it would end the event loop."""
+    return Failed(
+        f"{version.name} of model {version.manifest.model!r}",
+        needs="to leave the server's process alone",
+        came=f"sys.exit({error.code!r})",
+        todo="Mend the model, or serve it with native = 'process', where it ends its own.",
+    )
 
 
 class Generation:
@@ -279,9 +296,9 @@ class Slot:
     rollback_failure : str
         Why the former champion could not be test-loaded; empty when it was, or there is none.
     samples : deque of Features
-        Rows of recent requests, by which the next version is warmed up.
+        Rows of recent requests that were answered, by which the next version is warmed up.
     n_seen : int
-        Requests that were asked for a row.
+        Requests that were asked for a row: those that were answered.
     is_unloaded : bool
         Whether somebody has unloaded the model by hand.
     is_wanted : bool
