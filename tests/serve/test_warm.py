@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from renewal.core.errors import Corrupt
+from renewal.core.errors import Corrupt, Invalid
 from renewal.core.spec import Field, Kind, Signature
 from renewal.core.version import Manifest, Version
 from renewal.data.frame import schema_of, signature_of
 from renewal.models.task import Binary
-from renewal.serve.slots import Loaded
 from renewal.serve.features import Features
+from renewal.serve.slots import Loaded
 from renewal.serve.warm import blank_row, newest_rows, warm_up
 
 
@@ -37,10 +37,20 @@ class Says:
         """Let go of nothing."""
 
 
-def loaded(row: Any, kind: Kind = "float") -> tuple[Loaded, Says]:
+class RefusesGaps(Says):
+    """A runtime that takes no gaps, as many estimators of scikit-learn do."""
+
+    def predict(self, features: pa.Table) -> np.ndarray[Any, Any]:
+        """Refuse a gap, else say it."""
+        if features.column("x").null_count:
+            raise Invalid("it", needs="no gap", came="one", todo="Fill it.")
+        return super().predict(features)
+
+
+def loaded(row: Any, kind: Kind = "float", runtime_of: type[Says] = Says) -> tuple[Loaded, Says]:
     signature = Signature((Field("x", kind),))
     manifest = Manifest("m", "binary", "sklearn", "0" * 64, 1, signature, (0, 1), "train")
-    runtime = Says(row)
+    runtime = runtime_of(row)
     return Loaded(Version("id", 1, manifest, {}, datetime.now(UTC), ""), Binary(), runtime), runtime
 
 
@@ -66,6 +76,27 @@ def test_made_up_text_decides_nothing_but_real_text_does() -> None:
     assert warm_up(version, []) == 0.0
     with pytest.raises(Corrupt):
         warm_up(version, [rows({"x": ["UA"]})])
+
+
+def test_a_version_may_refuse_some_samples_but_not_all() -> None:
+    """Breaks when one row with a gap keeps every version out that takes none."""
+    gap = rows({"x": pa.array([None], pa.float64())})
+    version, runtime = loaded([0.5, 0.5], runtime_of=RefusesGaps)
+    warm_up(version, [rows({"x": [7.0]}), gap, gap], batching=True)
+    assert runtime.asked[0].to_pylist() == [{"x": 7.0}]
+    assert version.batcher.can_batch
+    with pytest.raises(Corrupt, match="no gap"):
+        warm_up(version, [gap, gap])
+
+
+def test_rows_of_the_feed_that_it_refuses_are_not_held_against_it() -> None:
+    """Breaks when a redacted column of the feed keeps a version out of the next server."""
+    gap = rows({"x": pa.array([None], pa.float64())})
+    version, runtime = loaded([0.5, 0.5], runtime_of=RefusesGaps)
+    warm_up(version, [], [gap])
+    assert [each.to_pylist() for each in runtime.asked] == [[{"x": 0.0}]] * 2
+    warm_up(version, [], [rows({"x": [7.0]}), gap])
+    assert runtime.asked[-1].to_pylist() == [{"x": 7.0}]
 
 
 def test_a_sample_of_an_earlier_signature_is_not_held_against_it() -> None:

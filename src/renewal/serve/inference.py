@@ -221,9 +221,6 @@ class Inference:
         # Only what was answered: by a row that is refused the next version could not be warmed up.
         if slot.wants_sample():
             slot.remember(ticket.features)
-        # By what was answered only: a row that no version takes would keep the next one out.
-        if slot.wants_sample():
-            slot.remember(ticket.features)
         served = self._served(ticket, tuple(ticket.parts))
         works.counters.scored(slot.spec.name, served)
         if works.options.durability == "fsync":

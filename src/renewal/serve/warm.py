@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 
 import numpy as np
@@ -13,11 +14,11 @@ from renewal.core.errors import Corrupt, Invalid, RenewalError
 from renewal.core.spec import Kind, Signature
 from renewal.data.feed import Feed
 from renewal.data.frame import schema_of, signature_of
+from renewal.models.task import Scores
 from renewal.serve.features import Features, joined
 from renewal.serve.slots import Loaded
 
 _LOG = logging.getLogger("renewal.serve")
-_FIRST = np.arange(1)
 # Rows that are scored alone, and the sizes in which they are then scored together.
 _ALONE = 16
 _SIZES = (2, 3, 4, 5, 8, 13, 16, 32, 64)
@@ -30,7 +31,13 @@ _BLANK: dict[Kind, object] = {
 }
 
 
-def warm_up(loaded: Loaded, samples: Sequence[Features], *, batching: bool = False) -> float:
+def warm_up(
+    loaded: Loaded,
+    samples: Sequence[Features],
+    hints: Sequence[Features] = (),
+    *,
+    batching: bool = False,
+) -> float:
     """Make a version predict before it serves, and check what it says.
 
     The first prediction pays for lazy imports and caches, the second is timed. Then it is found
@@ -41,9 +48,14 @@ def warm_up(loaded: Loaded, samples: Sequence[Features], *, batching: bool = Fal
     loaded : Loaded
         The version.
     samples : sequence of Features
-        Rows of recent requests, the newest last. None: a row of zeros and empty strings; an
-        encoder may rightly refuse an empty string, and an image of no bytes is none, so that
-        with such columns a failure is only logged.
+        Rows of recent requests that were answered, the newest last. A version may refuse some of
+        them, as it may refuse a request, but not all.
+    hints : sequence of Features, default ()
+        Further rows, such as those of the feed, for want of samples. Nobody has answered them:
+        columns may have been redacted, so that a version may refuse them all. Then, and where
+        there are none, it is asked by a row of zeros and empty strings; an encoder may rightly
+        refuse an empty string, and an image of no bytes is none, so that with such columns a
+        failure is only logged.
     batching : bool, default False
         Whether requests may be predicted together at all.
 
@@ -58,16 +70,16 @@ def warm_up(loaded: Loaded, samples: Sequence[Features], *, batching: bool = Fal
         When it raises on a row that its signature allows, or returns what are no scores.
     """
     signature = loaded.version.manifest.signature
-    rows, is_real = _rows(signature, samples)
-    row = rows.take(_FIRST)
+    real = _fitting(signature, samples)
+    rows = real if real is not None else _hinted(loaded, hints)
     try:
-        loaded.predict(row)
+        row = _first_taken(loaded, rows)
         started_s = perf_counter()
         loaded.predict(row)
         took_s = perf_counter() - started_s
     except Exception as error:  # the plug-in border: a version may raise anything
         may_refuse = any(field.kind in {"string", "bytes"} for field in signature.fields)
-        if may_refuse and not is_real:
+        if may_refuse and real is None:
             _LOG.warning(
                 "warm-up without a real row version=%s error=%s", loaded.version.name, error
             )
@@ -86,7 +98,7 @@ def is_same_in_company(loaded: Loaded, rows: Features) -> bool:
     """Say whether rows get exactly the same scores together and alone.
 
     Matrix products may add up in another order where there are more rows; such a version is
-    predicted one request at a time.
+    predicted one request at a time. Rows that it refuses alone are left out.
 
     Parameters
     ----------
@@ -95,13 +107,18 @@ def is_same_in_company(loaded: Loaded, rows: Features) -> bool:
     rows : Features
         Real ones at best; repeated where they are few.
     """
-    n_alone = min(rows.n_rows, _ALONE)
+    taken: list[int] = []
+    alone: list[Scores] = []
     try:
-        alone = [loaded.predict(rows.take(np.arange(at, at + 1))) for at in range(n_alone)]
+        for at in range(min(rows.n_rows, _ALONE)):
+            with suppress(Invalid):
+                alone.append(loaded.predict(rows.take(np.arange(at, at + 1))))
+                taken.append(at)
         expected = np.concatenate(alone)
         for size in _SIZES:
-            picked = (np.arange(size) * 7 + size) % n_alone
-            if not np.array_equal(loaded.predict(rows.take(picked)), expected[picked]):
+            picked = (np.arange(size) * 7 + size) % len(taken)
+            together = loaded.predict(rows.take(np.array(taken)[picked]))
+            if not np.array_equal(together, expected[picked]):
                 return False
     except Exception as error:  # noqa: BLE001  # the plug-in border: then requests go one by one
         _LOG.info("not batched version=%s error=%s", loaded.version.name, error)
@@ -109,17 +126,44 @@ def is_same_in_company(loaded: Loaded, rows: Features) -> bool:
     return True
 
 
-def _rows(signature: Signature, samples: Sequence[Features]) -> tuple[Features, bool]:
-    """Return the samples in the columns of a signature, or a blank row where they have others."""
+def _hinted(loaded: Loaded, hints: Sequence[Features]) -> Features:
+    """Return the hints where the version takes one of them, else a blank row."""
+    signature = loaded.version.manifest.signature
+    rows = _fitting(signature, hints)
+    if rows is not None:
+        try:
+            _first_taken(loaded, rows)
+        except Invalid as error:
+            _LOG.info("warm-up without rows version=%s error=%s", loaded.version.name, error)
+        else:
+            return rows
+    return Features(signature, table=blank_row(signature))
+
+
+def _first_taken(loaded: Loaded, rows: Features) -> Features:
+    """Predict the rows one by one, and return the first that the version does not refuse."""
+    refused: Invalid | None = None
+    for at in range(rows.n_rows):
+        row = rows.take(np.arange(at, at + 1))
+        try:
+            loaded.predict(row)
+        except Invalid as error:
+            refused = refused or error
+        else:
+            return row
+    assert refused is not None  # there is at least one row
+    raise refused
+
+
+def _fitting(signature: Signature, samples: Sequence[Features]) -> Features | None:
+    """Return samples in the columns of a signature, the newest first; None where none has them."""
     fitting = []
     for sample in reversed(samples):
         try:
             fitting.append(sample.as_read_by(signature))
         except Invalid:
             _LOG.info("a warm-up row is of an earlier signature")
-    if fitting:
-        return joined(fitting), True
-    return Features(signature, table=blank_row(signature)), False
+    return joined(fitting) if fitting else None
 
 
 def blank_row(signature: Signature) -> pa.Table:
