@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -244,3 +248,61 @@ def test_what_is_redacted_is_nowhere_in_the_segment(tmp_path: Path) -> None:
     assert len(set(segment.rows["renewal_key"].to_pylist())) == 1
     raw = b"".join(path.read_bytes() for path in (tmp_path / "flights").iterdir())
     assert b"Jane" not in raw
+
+
+def test_a_folder_that_was_cleared_away_is_made_again(
+    log: PredictionLog, served: Make, tmp_path: Path
+) -> None:
+    """Breaks when an operator who makes room ends the log until the next restart."""
+    log.add(SPEC, served("A"))
+    log.flush()
+    shutil.rmtree(tmp_path / "log")
+    log.add(SPEC, served("B"))
+    log.flush()
+    assert written(tmp_path) == ["B-0"]
+
+
+def test_a_column_of_another_type_loses_nobody_elses_entries(
+    log: PredictionLog, served: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Breaks when rows that no one table holds stop the log, or their clients wait for ever."""
+    texts = Signature((Field("x", "string"),))
+    features = Features(texts, table=pa.table({"x": ["late"]}))
+    other = dataclasses.replace(served("B"), features=features)
+    told: list[BaseException | None] = []
+    for each in (served("A"), other):
+        log.add(SPEC, each, told.append)
+    with caplog.at_level(logging.CRITICAL, logger="renewal.serve"), suppress(Unavailable):
+        log.flush()
+    assert len(told) == 2
+    log.add(SPEC, served("C"), told.append)
+    log.flush()
+    stats = log.stats()
+    assert told[2] is None
+    assert "C-0" in written(tmp_path)
+    assert stats["n_rows_waiting"] == 0
+    assert stats["n_entries_left_out"] + stats["n_rows_written"] + stats["n_rows_dropped"] >= 3
+
+
+def test_a_disk_that_is_full_all_night_is_one_line(
+    tmp_path: Path, served: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Breaks when the server's own log fills the disk because the prediction log cannot."""
+    (tmp_path / "log").write_text("in the way")
+    log = PredictionLog(tmp_path / "log", flush_s=0.01, max_rows=10)
+    log.start()
+    with caplog.at_level(logging.WARNING, logger="renewal.serve"):
+        log.add(SPEC, served("A"))
+        _until(lambda: log.n_failed_writes >= 5)
+        (tmp_path / "log").unlink()
+        _until(lambda: log.n_rows_written == 1)
+        _until(lambda: len(caplog.records) >= 2)
+    log.close()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 20.0
+    while not is_so() and time.monotonic() < until_s:
+        time.sleep(0.005)
+    assert is_so()

@@ -177,6 +177,8 @@ class SegmentWriter:
         )
         all_predictions = pa.concat_tables([PREDICTIONS_SCHEMA.empty_table(), *predictions])
         segment = Segment(self.worker, self.n_segments, all_rows, all_predictions)
+        # Somebody may have cleared it away, or mounted another disk there.
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_segment(self.folder, segment)
         self.n_segments += 1
         self.n_rows += all_rows.num_rows

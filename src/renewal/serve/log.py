@@ -96,6 +96,7 @@ class PredictionLog:
         self._write_lock = threading.Lock()
         self._wake = threading.Event()
         self._is_closed = False
+        self._is_failing = False
         self._thread = threading.Thread(target=self._work, name="renewal-log", daemon=True)
 
     def start(self) -> None:
@@ -186,7 +187,14 @@ class PredictionLog:
                 self.flush()
                 self.on_flushed()
             except Exception:  # noqa: BLE001  # the worker border: what could not be written stays
-                _LOG.exception("prediction log not written; it is tried again")
+                # Once: it is tried again every second, perhaps all night.
+                if not self._is_failing:
+                    _LOG.exception("prediction log not written; it is tried again")
+                self._is_failing = True
+            else:
+                if self._is_failing:
+                    _LOG.warning("prediction log is written again rows=%d", self.n_rows_written)
+                self._is_failing = False
 
     def _write(self, buffer: _Buffer) -> None:
         """Write what one model has waiting; one write at a time, requests go on adding."""
@@ -208,7 +216,16 @@ class PredictionLog:
             buffer.n_rows_handed += taken.n_rows
             try:
                 writer.flush()
+            except Unavailable as error:
+                self._failed(taken, error)
+                raise
             except BaseException as error:
+                # The writer does not have them any more: they are lost, and not written later.
+                with self._lock:
+                    buffer.ids -= taken.ids
+                    self._n_rows -= buffer.n_rows_handed
+                    self.n_rows_dropped += buffer.n_rows_handed
+                buffer.n_rows_handed = 0
                 self._failed(taken, error)
                 raise
             with self._lock:
@@ -227,8 +244,12 @@ class PredictionLog:
     def _hand_over(self, writer: SegmentWriter, taken: _Buffer, redacted: frozenset[str]) -> None:
         """Make tables of the entries, a few at a time, so that requests get their turn."""
         for entries in in_portions(taken.entries, _PORTION_ROWS):
-            rows, predictions, n_left_out = tables_of(taken.spec, entries, redacted)
-            writer.add(rows, predictions)
+            try:
+                rows, predictions, n_left_out = tables_of(taken.spec, entries, redacted)
+                writer.add(rows, predictions)
+            except Exception:  # noqa: BLE001  # the worker border: it must not stop those after it
+                _LOG.exception("prediction log left out n_entries=%d", len(entries))
+                n_left_out = len(entries)
             self.n_entries_left_out += n_left_out
             sleep(_PAUSE_S)
 
