@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from onnx import ModelProto
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -26,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from renewal.core.errors import Invalid, NotFound, Refused, Unavailable
+from renewal.core.errors import Corrupt, Invalid, NotFound, Refused, Unavailable
 from renewal.core.plugin import load_plugin
 from renewal.core.spec import Field, Kind, Signature
 from renewal.core.version import Manifest
@@ -337,6 +338,31 @@ def test_the_two_forms_stand_side_by_side(
     demand_equal((native, other), rows)
     native.close()
     other.close()
+
+
+def test_a_graph_of_the_store_is_opened_by_its_digest(
+    store: LocalStore, manifest: Manifest, rows: pa.Table
+) -> None:
+    """Broken when a graph is served whose bytes nobody verified, or that names files."""
+    graph = onnx_graph(SklearnAdapter().load(store.get(manifest.artifact)), manifest.signature)
+    digest = store.put(graph)
+    by_digest, by_bytes = (
+        compiled_runtime(manifest, store, graph=each) for each in (digest, graph)
+    )
+    assert np.array_equal(by_digest.predict(rows), by_bytes.predict(rows))
+    path = store.path / digest[:2] / digest[2:]
+    path.chmod(0o644)
+    path.write_bytes(graph[:-1] + b"x")
+    with pytest.raises(Corrupt):
+        compiled_runtime(manifest, store, graph=digest)
+    with pytest.raises(NotFound):
+        compiled_runtime(manifest, store, graph="af" * 32)
+    proto = ModelProto.FromString(graph)
+    outside = proto.graph.initializer.add(name="secret", dims=[1], data_type=1)
+    outside.data_location = outside.EXTERNAL
+    outside.external_data.add(key="location", value="/etc/passwd")
+    with pytest.raises(Invalid, match="other files: secret"):
+        compiled_runtime(manifest, store, graph=store.put(proto.SerializeToString()))
 
 
 def test_a_version_is_converted_once_for_each_trust(
