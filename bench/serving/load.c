@@ -3,7 +3,8 @@
  * Closed loop (no --rate): every connection sends its next request after its answer.
  * Open loop (--rate R): request i is due at start + i / R, whatever the server does; it goes out
  * on a connection that is idle, the longest idle one first, and where none is it waits for one.
- * Its latency is counted from the time at which it was due, so nothing that waits is left out.
+ * Its latency is counted from the time at which it was due, so nothing that waits is left out;
+ * what waits at the end is still sent, and what is not within the time-out is told as not sent.
  *
  * A request is never sent twice. What fails is counted by status, or by kind: "connection"
  * (refused, reset or closed before an answer began), "short" (closed within one), "timeout",
@@ -145,7 +146,7 @@ static void begin(int at, double due) {
 
 /* The next request for a connection that has become free, if there is one. */
 static void go_on(int at) {
-    if (is_over) { connections[at].is_busy = 0; return; }
+    if (is_over && !n_waiting) { connections[at].is_busy = 0; return; }
     if (rate > 0 && n_waiting) {
         double due = waiting[first_waiting++ % most_records];
         n_waiting--;
@@ -295,7 +296,6 @@ static void work(void) {
                 stall = now - silent_since;
                 stall_at = silent_since - began;
             }
-            outstanding -= (long)n_waiting; /* due, never sent: told as not sent */
         }
     }
 }

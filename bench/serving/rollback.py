@@ -10,6 +10,7 @@ Run it as ``python -m bench.serving.rollback``; ``--quick`` takes it back twice.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,7 +83,7 @@ def run(quick: bool) -> None:  # noqa: FBT001  # the one switch of every part
         f" {times.max():.1f} at most; the call itself took {np.median(took):.1f} and"
         f" {took.max():.1f} ms; the generator was late by {report.lag_ms:.1f} ms at most"
     )
-    n_followed = sum(each.first_s == each.first_s for each in followed(report, moves))
+    n_followed = sum(not math.isnan(each.first_s) for each in followed(report, moves))
     figure("rollback.followed", n_followed, len(moves), n_followed == len(moves))
     figure("rollback.failed", report.n_failed, 0, report.n_failed == 0)
     figure("rollback.ms", float(times.max()), f"<{LONGEST_MS:g}", bool(times.max() < LONGEST_MS))

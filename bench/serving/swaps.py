@@ -25,12 +25,13 @@ import numpy as np
 
 from bench.figure import figure
 from bench.serving.answers import Followed, followed, part, versions
+from bench.serving.asked import Seen, asked
 from bench.serving.homes import add_large, write_policy
 from bench.serving.load import Generator, Report, generator
 from bench.serving.memory import watched
 from bench.serving.mover import BACK, Move, Moved, start_mover
 from bench.serving.process import Child
-from bench.serving.requests import rows, v2_json
+from bench.serving.requests import rows, v2_body, v2_json
 from bench.serving.throughput import ours
 from bench.serving.versions import tell_machine
 
@@ -114,7 +115,8 @@ def _measure(
     mover = start_mover(root)
     try:
         spent_s = size.n_swaps * size.every_s
-        with watched(child) as peak:
+        body = v2_body(rows(1)[0])
+        with watched(child) as peak, asked(child.port, GIANT, body) as giant:
             running = load.start(
                 child.port,
                 requests,
@@ -138,7 +140,7 @@ def _measure(
     moves = [each for each in made if each.model == MODEL]
     _tell_answers(title, report, moves, start_s, size)
     if is_beside:
-        _tell_giant(made, size)
+        _tell_giant(made, giant, size)
     else:
         most = max(peak.n_bytes, child.peak_bytes())
         # A graph whose weights stay in its file adds next to nothing: then the file is the unit.
@@ -195,9 +197,15 @@ def _tell_followed(kind: str, found: Sequence[Followed]) -> None:
     )
 
 
-def _tell_giant(made: Sequence[Moved], size: Size) -> None:
-    giant = [each for each in made if each.model == GIANT]
-    print(f"  beside it {GIANT} was moved to {size.giant_bytes / _MB:,.0f} MB {len(giant)} times")
+def _tell_giant(made: Sequence[Moved], seen: Seen, size: Size) -> None:
+    (move,) = (each for each in made if each.model == GIANT)
+    first_s = seen.first_s.get(move.version, math.nan) - move.called_s
+    print(
+        f"  beside it {GIANT} was promoted to a version of {size.giant_bytes / _MB:,.0f} MB, which"
+        f" answered {first_s:.1f} s later"
+    )
+    has_answered = not math.isnan(first_s)
+    figure("beside.giant_answers", has_answered, "True", has_answered)
 
 
 def main() -> None:
