@@ -55,6 +55,16 @@ def test_wrong_entry_is_an_error_that_helps(table: dict[str, object], offers: st
         PolicyFile(table).of()
 
 
+def test_what_belongs_to_the_whole_server_is_refused_for_one_model(tmp_path: Path) -> None:
+    """Breaks when `memory` of one model is read, and nobody ever looks at it."""
+    path = tmp_path / "renewal.toml"
+    path.write_text("[models.m.serve]\nlog_sample = 0.5\n", encoding="utf-8")
+    assert read_policy(path).of("m").serve.log_sample == 0.5
+    path.write_text('[models.m.serve]\nmemory = "unload_first"\n', encoding="utf-8")
+    with pytest.raises(Invalid, match=r"models\.m\.serve.*'memory'.*\[serve\]"):
+        read_policy(path)
+
+
 def test_broken_toml_and_wrong_model_table_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "renewal.toml"
     path.write_text("[gate", encoding="utf-8")

@@ -26,7 +26,7 @@ from renewal.gate.options import GateOptions
 from renewal.loop.options import UpdateOptions
 from renewal.monitor.options import MonitorOptions
 from renewal.rollout.options import RolloutOptions
-from renewal.serve.options import ServeOptions
+from renewal.serve.options import OF_A_MODEL, ServeOptions
 
 T = TypeVar("T")
 
@@ -100,9 +100,22 @@ def read_policy(path: Path) -> PolicyFile:
         ) from error
     file = PolicyFile(table, str(path))
     file.of()
-    for model in table.get("models", {}):
+    for model, own in table.get("models", {}).items():
         file.of(model)
+        _demand_of_a_model(own.get("serve", {}), f"{path} [models.{model}.serve]")
     return file
+
+
+def _demand_of_a_model(own: Mapping[str, Any], where: str) -> None:
+    """Refuse what a server cannot do for one model alone: it would be passed over in silence."""
+    for key in own:
+        if key not in OF_A_MODEL:
+            raise Invalid(
+                where,
+                needs=f"one of the keys {', '.join(sorted(OF_A_MODEL))}",
+                came=repr(key),
+                todo="Set it under [serve], for the whole server.",
+            )
 
 
 def decode(kind: type[T], table: Mapping[str, Any], path: str) -> T:

@@ -14,6 +14,19 @@ Tokens = Literal["when_any", "required"]
 Form = Literal["text", "json"]
 Compat = Literal["none", "triton"]
 
+OF_A_MODEL = frozenset(
+    {
+        "compiled",
+        "native",
+        "batching",
+        "max_batch_rows",
+        "max_queue_rows",
+        "log_sample",
+        "log_redact",
+    }
+)
+"""Options that may differ for one model; the others are those of the whole server."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
