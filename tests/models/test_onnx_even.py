@@ -17,7 +17,7 @@ from sklearn.neural_network import MLPClassifier
 from renewal.core.errors import Invalid
 from renewal.core.spec import Field, Signature
 from renewal.models.onnx import OnnxRuntime
-from renewal.models.onnx_even import is_steady
+from renewal.models.onnx_even import is_unsteady
 from renewal.models.onnx_graph import onnx_graph
 from renewal.models.onnx_model import OnnxModel
 from renewal.models.onnx_served import GraphRuntime
@@ -103,12 +103,30 @@ def test_a_row_of_any_network_is_the_same_in_company(
     demand_same_in_company(network(seed, kind, is_fixed=is_fixed).predict_matrix)
 
 
-def test_what_is_unsteady_is_found_and_what_is_refused_is_no_proof() -> None:
-    assert is_steady(lambda rows: rows * 2.0, 3)
-    assert not is_steady(lambda rows: rows * (1.0 + 1e-15 * len(rows)), 3)
-    assert not is_steady(lambda rows: rows + (len(rows) == 3), 3)
+def test_what_is_unsteady_is_found_and_what_is_refused_is_let_alone() -> None:
+    assert not is_unsteady(lambda rows: rows * 2.0, 3)
+    assert is_unsteady(lambda rows: rows * (1.0 + 1e-15 * len(rows)), 3)
+    assert is_unsteady(lambda rows: rows + (len(rows) == 3), 3)
 
     def refuse(rows: Matrix) -> Matrix:
         raise Invalid("test", needs="other rows", came=str(rows), todo="Send others.")
 
-    assert not is_steady(refuse, 3)
+    assert not is_unsteady(refuse, 3)
+
+
+def test_a_graph_of_one_row_at_a_time_still_gets_one() -> None:
+    """Broken when its only row is sent twice."""
+    weights = np.random.default_rng(0).normal(size=(WIDTH, 3))
+    made = helper.make_graph(
+        [helper.make_node("MatMul", ["rows", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("rows", TensorProto.DOUBLE, [1, WIDTH])],
+        [helper.make_tensor_value_info("y", TensorProto.DOUBLE, [1, 3])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    proto = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    model = OnnxModel.read(proto, classes=("a", "b", "c"), is_logits=True)
+    runtime = GraphRuntime(model, SIGNATURE)
+    assert runtime.predict_matrix(rows_of(1)).shape == (1, 3)
+    with pytest.raises(Invalid, match="number of rows must be free"):
+        runtime.predict_matrix(rows_of(2))

@@ -31,7 +31,7 @@ from renewal.models.onnx_columns import (
     side_by_side,
 )
 from renewal.models.onnx_convert import convert
-from renewal.models.onnx_even import evened, is_steady
+from renewal.models.onnx_even import evened, is_unsteady
 from renewal.models.onnx_session import Session, session_in, session_stored
 from renewal.models.parity_refusals import Refusals
 from renewal.models.score_map_adapter import MappedRuntime
@@ -105,7 +105,7 @@ class OnnxRuntime:
         self._is_even = False
         if self.takes_matrix:
             if held.is_even is None:
-                held.is_even = not is_steady(self.predict_matrix, len(columns or self._names))
+                held.is_even = is_unsteady(self.predict_matrix, len(columns or self._names))
             self._is_even = held.is_even
 
     def predict(self, features: pa.Table) -> Scores:

@@ -38,8 +38,8 @@ def evened(feed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate([each, each[-1:]]) for name, each in feed.items()}
 
 
-def is_steady(predict: Callable[[NDArray[np.float64]], Scores], n_columns: int) -> bool:
-    """Say whether rows get the same scores alone, in pairs, threes and all together.
+def is_unsteady(predict: Callable[[NDArray[np.float64]], Scores], n_columns: int) -> bool:
+    """Say whether rows get other scores in pairs, threes or all together than alone.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def is_steady(predict: Callable[[NDArray[np.float64]], Scores], n_columns: int) 
     Returns
     -------
     bool
-        False also where made-up rows are refused, and nothing was found out.
+        False also where made-up rows are refused, or more than one at a time.
 
     Notes
     -----
@@ -67,7 +67,7 @@ def is_steady(predict: Callable[[NDArray[np.float64]], Scores], n_columns: int) 
                 break
         n_rows = len(alone)
         expected = np.concatenate(alone)
-        return all(
+        return not all(
             np.array_equal(
                 np.concatenate(
                     [predict(rows[at : min(at + size, n_rows)]) for at in range(0, n_rows, size)]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from renewal.core.errors import Invalid, Unavailable
 from renewal.core.spec import Signature
-from renewal.models.onnx_even import is_steady
+from renewal.models.onnx_even import is_unsteady
 from renewal.models.onnx_feed import feed_of, output_of
 from renewal.models.onnx_parts import Feed
 from renewal.models.onnx_scored import scored, sorted_scores
@@ -170,7 +170,7 @@ def _is_even(runtime: GraphRuntime, model: Graph, n_columns: int) -> bool:
     held: Session | None = getattr(model, "held", None)
     known = None if held is None else held.is_even
     if known is None:
-        known = not is_steady(runtime.predict_matrix, n_columns)
+        known = is_unsteady(runtime.predict_matrix, n_columns)
         if held is not None:
             held.is_even = known
     return known
