@@ -21,7 +21,6 @@ from renewal.core.errors import (
 )
 from renewal.serve.http import (
     GoneError,
-    TooLargeError,
     error_reply,
     read_body,
     reply_to,
@@ -93,7 +92,7 @@ def test_a_body_over_the_limit_is_refused_as_soon_as_it_is_known(
     messages: list[dict[str, Any]], length: str | None
 ) -> None:
     """The parts after the limit are not even asked for: `next` would fail."""
-    with pytest.raises(TooLargeError):
+    with pytest.raises(Invalid, match="at most"):
         read(messages, length=length)
 
 

@@ -184,6 +184,18 @@ def test_what_is_wrong_has_mlflows_error_form(
     assert set(answer.body) == {"error_code", "message"}
 
 
+def test_a_body_that_is_too_large_has_mlflows_error_form(home: Any) -> None:
+    """By either way into the server: the lane takes what is small, the application the rest."""
+    home.declare()
+    version = home.version()
+    home.champion(version)
+    client = home.client(home.start(max_body_bytes=2 * 1024 * 1024))
+    body = b'{"inputs": [' + b"[1.0, 2.0, 3.0]," * 200_000
+    answer = client.send("POST", "/invocations", body, **TAKES)
+    assert (answer.status, answer.body["error_code"]) == (413, "REQUEST_LIMIT_EXCEEDED")
+    assert "at most 2097152 bytes" in answer.body["message"]
+
+
 def test_only_post_invokes(client: Any) -> None:
     assert sent(client, "GET", "/invocations")[0] == 405
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from renewal.core.clock import to_us
 from renewal.core.errors import Invalid, NotFound, RenewalError
-from renewal.serve.asking import demand_entry, query_of, refusal
+from renewal.serve.asking import demand_entry, query_of, refusal, too_slow
 from renewal.serve.feedback import (
     LabelEntry,
     check_kind,
@@ -90,7 +90,7 @@ class App:
         except GoneError:
             raise
         except Exception as error:  # noqa: BLE001  # the request border: the worker lives on
-            return refusal(self._works, request, error, front)
+            return refusal(request, error, front)
 
     async def _page(self, request: Request, scope: Scope, receive: Receive) -> Reply:
         """Answer everything that is no prediction."""
@@ -140,8 +140,11 @@ class App:
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """Read a body; one that trickles in has no more time than a request."""
         options = self._works.options
-        async with asyncio.timeout(options.timeout_s):
-            return await read_body(scope, receive, options.max_body_bytes)
+        try:
+            async with asyncio.timeout(options.timeout_s):
+                return await read_body(scope, receive, options.max_body_bytes)
+        except TimeoutError as error:
+            raise too_slow(options.timeout_s) from error
 
     async def _unless_gone(self, query: Query, receive: Receive) -> Outcome:
         """Wait for an outcome; a client that leaves meanwhile leaves the batch, too."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from renewal.core.errors import RenewalError
+from renewal.core.errors import Failed, Invalid, RenewalError
 from renewal.serve.front import Front, Request, Target
 from renewal.serve.guard import NOT_YET, Need
-from renewal.serve.http import FAILED, SLOW, TOO_LARGE, Reply, TooLargeError, error_reply, reply_to
+from renewal.serve.http import Reply, reply_to
 from renewal.serve.query import Query
 from renewal.serve.works import Works
 
@@ -45,26 +45,35 @@ def demand_entry(works: Works, request: Request, need: Need, model: str | None) 
         raise error
 
 
-def refusal(works: Works, request: Request, error: Exception, front: Front | None) -> Reply:
+def too_slow(limit_s: float) -> Invalid:
+    """Return the error of a body that was not complete in time."""
+    return Invalid(
+        "the server",
+        needs=f"the whole body within {limit_s:g} s",
+        came="a part of it",
+        todo="Send fewer rows a request.",
+        reason="slow",
+    )
+
+
+def refusal(request: Request, error: Exception, front: Front | None) -> Reply:
     """Return the reply to an error: the request border, where the worker lives on.
 
     Parameters
     ----------
-    works : Works
-        Its limits are named.
     request : Request
         What was asked.
     error : Exception
-        What came of it.
+        What came of it; what is none of ours is logged.
     front : Front or None
         Whose form the reply has; None: that of V2.
     """
-    if isinstance(error, RenewalError):
-        return reply_to(error) if front is None else front.refuse(error)
-    if isinstance(error, TooLargeError):
-        limit = works.options.max_body_bytes
-        return error_reply(TOO_LARGE, f"the body is larger than {limit} bytes: send it in parts")
-    if isinstance(error, TimeoutError):
-        return error_reply(SLOW, f"the body was not complete after {works.options.timeout_s:g} s")
-    _LOG.error("request failed path=/%s", "/".join(request.path), exc_info=error)
-    return error_reply(FAILED, f"internal error: {type(error).__name__}")
+    if not isinstance(error, RenewalError):
+        _LOG.error("request failed path=/%s", "/".join(request.path), exc_info=error)
+        error = Failed(
+            "the server",
+            needs="to answer without an error of its own",
+            came=f"an internal error: {type(error).__name__}",
+            todo="See the server's log.",
+        )
+    return reply_to(error) if front is None else front.refuse(error)

@@ -42,11 +42,8 @@ _REASONS: dict[str, int] = {
     "token": NO_TOKEN,
     "encoding": WRONG_ENCODING,
     "large": TOO_LARGE,
+    "slow": SLOW,
 }
-
-
-class TooLargeError(Exception):
-    """The body is larger than the server takes."""
 
 
 class GoneError(Exception):
@@ -109,7 +106,7 @@ def status_of(error: RenewalError) -> int:
 
     Of an `Unavailable`, ``fields["reason"]`` may say ``full`` (429, a queue) or ``late`` (504, a
     deadline); of a `Refused`, ``token`` (401, none or an unknown one); of an `Invalid`,
-    ``encoding`` (415) or ``large`` (413, once inflated).
+    ``encoding`` (415), ``large`` (413) or ``slow`` (408).
 
     Examples
     --------
@@ -128,14 +125,14 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
     Raises
     ------
-    TooLargeError
-        As soon as it is known to be larger than `max_bytes`.
+    Invalid
+        With ``reason="large"`` as soon as it is known to be larger than `max_bytes`.
     GoneError
         When the client left in its midst.
     """
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
-            raise TooLargeError
+            raise _too_large(max_bytes)
     message = await _next(receive)
     if not message.get("more_body", False):
         return _checked(message["body"], max_bytes)
@@ -146,7 +143,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         parts.append(message["body"])
         n_bytes += len(parts[-1])
         if n_bytes > max_bytes:
-            raise TooLargeError
+            raise _too_large(max_bytes)
     return b"".join(parts)
 
 
@@ -182,5 +179,15 @@ async def _next(receive: Receive) -> MutableMapping[str, Any]:
 
 def _checked(body: bytes, max_bytes: int) -> bytes:
     if len(body) > max_bytes:
-        raise TooLargeError
+        raise _too_large(max_bytes)
     return body
+
+
+def _too_large(max_bytes: int) -> Invalid:
+    return Invalid(
+        "the server",
+        needs=f"a body of at most {max_bytes} bytes",
+        came="a larger one",
+        todo="Send fewer rows a request, or raise max_body_bytes of the server.",
+        reason="large",
+    )

@@ -22,7 +22,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from renewal.core.errors import RenewalError
-from renewal.serve.asking import query_of, refusal
+from renewal.serve.asking import query_of, refusal, too_slow
 from renewal.serve.front import Front, Request, Target
 from renewal.serve.http import Reply
 from renewal.serve.limits import BoundedProtocol
@@ -93,7 +93,7 @@ class Direct:
             self.query = query_of(works, front, target, request)
             self.ticket = works.inference.start(self.query, self.done)
         except Exception as error:  # noqa: BLE001  # the request border: the worker lives on
-            self._reply(refusal(works, request, error, front))
+            self._reply(refusal(request, error, front))
 
     def be_late(self) -> None:
         """Refuse a request whose body has trickled in for too long, and hang up."""
@@ -102,7 +102,7 @@ class Direct:
             works.counters.open()
             self.request = Request("POST", path, (), b"", query)
             self.keep_alive = False
-            self._reply(refusal(works, self.request, TimeoutError(), front))
+            self._reply(refusal(self.request, too_slow(works.options.timeout_s), front))
 
     def done(self, came: Outcome | RenewalError) -> None:
         """Write what the request came to."""
@@ -112,11 +112,11 @@ class Direct:
         front = self.way[0]
         try:
             if isinstance(came, RenewalError):
-                reply = refusal(self.lane.works, self.request, came, front)
+                reply = refusal(self.request, came, front)
             else:
                 reply = front.write(came, self.request, self.query)
         except Exception as error:  # noqa: BLE001  # the request border: the worker lives on
-            reply = refusal(self.lane.works, self.request, error, front)
+            reply = refusal(self.request, error, front)
         self._reply(reply, came if isinstance(came, Outcome) else None)
 
     def gone(self) -> None:
