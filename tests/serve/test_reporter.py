@@ -48,8 +48,8 @@ def test_batches_of_a_version_that_is_loaded_again_go_on_counting() -> None:
     """Breaks when only the batches since the last load are told: a counter would go back."""
     batches = _Batches()
     for _ in range(20):
-        batches.see(BatchStats(sizes={1: 2, 2000: 1}))
-    again = BatchStats(sizes={1: 2})
+        batches.see(BatchStats(n_rows=2002, sizes={1: 2, 2048: 1}))
+    again = BatchStats(n_rows=2, sizes={1: 2})
     batches.see(again)
     batches.see(again)
     found = batches.buckets()

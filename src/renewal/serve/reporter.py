@@ -182,7 +182,8 @@ def _plus(buckets: list[float], stats: BatchStats) -> list[float]:
     found = list(buckets)
     for n_rows, n_batches in stats.sizes.copy().items():
         found[bisect_left(BATCH_ROWS, n_rows)] += n_batches
-        found[-1] += n_rows * n_batches
+    # Not from the sizes: large ones share a place.
+    found[-1] += stats.n_rows
     return found
 
 
