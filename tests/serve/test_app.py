@@ -62,7 +62,9 @@ def columns(**changed: Any) -> list[Any]:
         (columns(hour=tensor("hour", [2**60 + 1], "INT64")), "2**53"),
         (columns(hour=tensor("hour", [1.0], shape=[7])), "7 values"),
         (columns(hour={"name": "hour"}), "JSON body"),
-        ([tensor("x", [1.0, 2.0], shape=[1, 2])], r"shape [n] or [n, 1]"),
+        ([tensor("x", [1.0, 2.0], shape=[1, 2])], r"shape [n, 3], all columns"),
+        ([tensor("x", [1.0, 2.0, 3.0], "FP65", shape=[1, 3])], "'FP65'"),
+        ([tensor("hour", [1.0, 2.0], shape=[1, 2])], r"shape [n] or [n, 1]"),
         ([], "at least one input"),
     ],
 )

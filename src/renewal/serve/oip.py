@@ -120,6 +120,10 @@ def read_columns(
     if _is_matrix(request.inputs, signature):
         return _matrix(request.inputs[0], signature, there[0])
     fields = {field.name: field for field in signature.fields}
+    first = request.inputs[0]
+    is_wide = len(first.shape) == MATRIX_RANK and first.shape[1] != 1
+    if is_wide and len(request.inputs) == 1 and first.name not in fields:
+        raise _no_matrix(first, signature)
     table: dict[str, pa.Array] = {}
     n_rows: int | None = None
     for tensor, given in zip(request.inputs, there, strict=True):
@@ -174,6 +178,18 @@ def _is_matrix(inputs: Sequence[Tensor], signature: Signature) -> bool:
         and first.shape[1] == len(signature.fields)
         and all(field.kind == "float" for field in signature.fields)
     )
+
+
+def _no_matrix(tensor: Tensor, signature: Signature) -> Invalid:
+    """Return the error of a single input that is neither a column nor a matrix of all of them."""
+    n_columns = len(signature.fields)
+    if any(field.kind != "float" for field in signature.fields):
+        return bad_tensor(tensor, "the name of a column: not all are numbers", "another name")
+    if tensor.datatype not in NUMBERS:
+        needs = f"a datatype of numbers, such as FP64, for a matrix of {n_columns} columns"
+        return bad_tensor(tensor, needs, repr(tensor.datatype))
+    needs = f"shape [n, {n_columns}], all columns of the model in order"
+    return bad_tensor(tensor, needs, f"shape {tensor.shape}")
 
 
 def _matrix(tensor: Tensor, signature: Signature, given: Values | None) -> pa.Table:
