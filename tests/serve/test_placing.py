@@ -170,7 +170,7 @@ def test_unload_first_never_holds_two_versions_and_says_when_to_come_back(
 
 
 def test_unload_first_takes_the_old_version_back_when_the_new_one_fails(
-    home: Any, monkeypatch: pytest.MonkeyPatch
+    home: Any, infer_request: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.declare()
     v1, v2 = home.version(), home.version(seed=1)
@@ -183,6 +183,8 @@ def test_unload_first_takes_the_old_version_back_when_the_new_one_fails(
     client = home.client(server)
     assert eventually(lambda: client.infer("flights").status == 200)
     assert client.infer("flights").version == "v1"
+    # By its alias, too: what it was called is not forgotten.
+    assert infer(client, infer_request, "champion").version == "v1"
     # Not tried again by itself, since each try costs a gap; but when somebody asks for it.
     loads.failing.clear()
     time.sleep(1.5)

@@ -72,6 +72,8 @@ class Kept:
 class Drains:
     """Generations that were replaced and whose requests are not all answered.
 
+    Not safe by itself: one thread at a time, as with `Kept`; `Placing` holds a lock.
+
     Parameters
     ----------
     drain_s : float, seconds

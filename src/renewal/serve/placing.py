@@ -95,8 +95,8 @@ class Placing:
 
     def check(self) -> None:
         """End drains that take too long, and let go of what has been warm for long enough."""
-        self._drains.check()
         with self._flips:
+            self._drains.check()
             for kept in self._kept.values():
                 kept.expire()
 
@@ -221,7 +221,7 @@ class Placing:
                 each.release()
             return
         with self._flips:
-            slot.flip(Generation(before.seq, before.plan, loaded))
+            slot.flip(Generation(before.seq, before.plan, loaded, before.aliases))
 
     def _install(
         self, slot: Slot, wanted: Wanted, fresh: Mapping[str, Loaded], started_s: float
