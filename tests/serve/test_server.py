@@ -103,6 +103,25 @@ def test_only_wanted_outputs_come(home: Any, infer_request: Any) -> None:
     assert [each["name"] for each in answer.body["outputs"]] == ["label"]
 
 
+def test_who_answered_each_row_may_always_be_asked_for(home: Any, infer_request: Any) -> None:
+    """Breaks when a client that wants it is refused whenever its rows happen to meet one arm."""
+    home.declare()
+    v1, v2 = home.version(), home.version(seed=1)
+    home.champion(v1)
+    server = home.start()
+    client = home.client(server)
+    wanted = {"outputs": [{"name": "version"}, {"name": "label"}]}
+
+    def versions() -> list[str]:
+        answer = client.send("POST", "/v2/models/flights/infer", {**infer_request(20), **wanted})
+        assert [each["name"] for each in answer.body["outputs"]] == ["version", "label"]
+        return list(answer.output("version"))
+
+    assert versions() == ["v1"] * 20
+    server.wait_for("flights", home.canary(v1, v2, 0.5, shadow=False))
+    assert set(versions()) == {"v1", "v2"}
+
+
 def test_every_answered_row_is_in_the_log_with_what_the_caller_saw(home: Any) -> None:
     home.declare()
     v1 = home.version()

@@ -315,7 +315,7 @@ def _split(ticket: Ticket, plan: Plan) -> Sequence[tuple[Arm, Rows]]:
 
 def _outcome(ticket: Ticket) -> Outcome:
     """Merge the parts in the order of the rows; say which version answered."""
-    parts, query = ticket.parts, ticket.query
+    parts, query, n_rows = ticket.parts, ticket.query, ticket.features.n_rows
     first = parts[0]
     outputs: Mapping[str, np.ndarray[Any, Any]]
     if len(parts) == 1:
@@ -334,9 +334,9 @@ def _outcome(ticket: Ticket) -> Outcome:
         arm,
         ticket.prediction_id,
         ticket.prediction_id if query.request_id is None else query.request_id,
-        outputs if not query.wanted else wanted_outputs(outputs, query.wanted),
+        outputs if not query.wanted else wanted_outputs(outputs, query.wanted, version, n_rows),
         classes,
-        ticket.features.n_rows,
+        n_rows,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from renewal.core.errors import Invalid
 from renewal.core.spec import Label
+from renewal.serve.outcome import BY_VERSION
 from renewal.serve.served import Part
 
 Outputs = Mapping[str, np.ndarray[Any, Any]]
@@ -33,18 +34,31 @@ def merged_outputs(parts: Sequence[Part]) -> tuple[dict[str, Any], tuple[Label, 
         scores[np.ix_(part.rows, columns)] = part.scores
         names[part.rows] = part.loaded.version.name
     outputs = dict(parts[0].loaded.task.outputs(scores, classes))
-    outputs["version"] = names
+    outputs[BY_VERSION] = names
     return outputs, classes
 
 
-def wanted_outputs(outputs: Outputs, wanted: Sequence[str]) -> Outputs:
+def wanted_outputs(outputs: Outputs, wanted: Sequence[str], version: str, n_rows: int) -> Outputs:
     """Return the outputs that a client names, in its order.
+
+    Parameters
+    ----------
+    outputs : mapping of str to array
+        What there is; with ``version`` where several answered.
+    wanted : sequence of str
+        May name ``version`` at any time: a client does not know how its rows will be split.
+    version : str
+        Who answered, where it was one.
+    n_rows : int
+        Of the request.
 
     Raises
     ------
     Invalid
         When the model does not have one of them.
     """
+    if BY_VERSION in wanted and BY_VERSION not in outputs:
+        outputs = {**outputs, BY_VERSION: np.full(n_rows, version, dtype=object)}
     for name in wanted:
         if name not in outputs:
             raise Invalid(

@@ -31,12 +31,11 @@ from renewal.serve.http import (
 )
 from renewal.serve.mlflow_rows import WHO, CsvRows, JsonRows, read_body
 from renewal.serve.oip import encode
-from renewal.serve.outcome import Outcome
+from renewal.serve.outcome import BY_VERSION, Outcome
 from renewal.serve.query import Query
 from renewal.serve.works import Works
 
 MODEL = b"x-renewal-model"
-BY_VERSION = "version"
 _JSON, _CSV = "application/json", "text/csv"
 CODES = {
     BAD: "BAD_REQUEST",

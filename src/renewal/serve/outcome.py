@@ -12,6 +12,8 @@ from renewal.core.spec import Label
 
 MIXED = "mixed"
 """What stands for the version and the arm where several answered."""
+BY_VERSION = "version"
+"""The output that says, where several versions answered, which one answered a row."""
 
 
 @dataclass(slots=True)

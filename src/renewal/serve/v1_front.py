@@ -25,7 +25,7 @@ from renewal.serve.features import Features
 from renewal.serve.front import Request, Target
 from renewal.serve.http import OK, Reply, reply_to
 from renewal.serve.oip import encode
-from renewal.serve.outcome import Outcome
+from renewal.serve.outcome import BY_VERSION, Outcome
 from renewal.serve.query import Query
 from renewal.serve.v1_cells import WHO
 from renewal.serve.v1_rows import decode_gaps, read_inputs, read_instances
@@ -33,8 +33,6 @@ from renewal.serve.works import Works
 
 PREDICT = "predict"
 SIGNATURE_NAME = "serving_default"
-BY_VERSION = "version"
-"""The output that says, where several versions answered, which one answered a row."""
 
 
 class V1Request(msgspec.Struct):
