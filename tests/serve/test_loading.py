@@ -94,6 +94,16 @@ def test_a_record_that_comes_later_is_followed(home: Home, monkeypatch: pytest.M
     assert home.client(server).infer("flights", 2).status == 200
 
 
+def test_a_column_to_be_redacted_that_is_not_there_is_told(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Breaks when a misspelt name of a column is logged in the clear, and nobody hears of it."""
+    first(home)
+    home.start(native="thread", log_redact=(COLUMNS[0], "nmae"))
+    (said,) = [each.message for each in caplog.records if "log_redact" in each.message]
+    assert "missing=nmae columns=distance,hour,carrier_delay" in said
+
+
 def _eventually(holds: Callable[[], bool]) -> bool:
     until = monotonic() + 20
     while monotonic() < until:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 
 from renewal.core.plugin import load_plugin
@@ -159,6 +159,7 @@ class Loader:
             max_batch_rows=options.max_batch_rows,
             max_queue_rows=options.max_queue_rows,
         )
+        _warn_of_redaction(loaded, options.log_redact)
         try:
             samples = list(slot.samples)
             hints = [] if samples else newest_rows(self._feeds, slot.spec.name)
@@ -195,3 +196,16 @@ class Loader:
                 loaded.release()
                 return loaded.version
         return None
+
+
+def _warn_of_redaction(loaded: Loaded, redacted: Collection[str]) -> None:
+    """Say aloud that a column which must not be kept is not there: perhaps it is misspelt."""
+    missing = sorted(set(redacted) - set(loaded.interface.names))
+    if missing:
+        _LOG.warning(
+            "log_redact names no column model=%s version=%s missing=%s columns=%s",
+            loaded.version.manifest.model,
+            loaded.version.name,
+            ",".join(missing),
+            ",".join(loaded.interface.names),
+        )
