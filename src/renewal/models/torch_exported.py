@@ -10,10 +10,15 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
+from collections.abc import Callable
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, fx, nn
+from torch.export.passes import move_to_device_pass
+from torch.utils._pytree import tree_leaves
 
 from renewal.core.errors import Invalid, Refused
 
@@ -22,6 +27,7 @@ TYPE = "torch.export.ExportedProgram"
 
 _WHO = "an exported program"
 _TENSORS = ("weight_", "tensor_")
+_PLACE = re.compile(r"(cpu|cuda)(:\d+)?")
 _LINEAR = torch.ops.aten.linear.default
 
 
@@ -51,6 +57,14 @@ class Program(nn.Module):  # type: ignore[misc]  # torch is not followed, hence 
         found: Tensor = self.inner(*inputs)
         return found
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Program:  # noqa: FBT001, FBT002  # torch's own signature
+        """Take the graph along when the weights move: it names the device of its export."""
+        super()._apply(fn, recurse)
+        first = next(iter(self.state_dict().values()), None)
+        if first is not None:
+            _move_graphs(self.inner, first.device)
+        return self
+
     def trunk(self) -> nn.Module:
         """Return the program up to what its last linear operator is handed; weights are shared.
 
@@ -79,9 +93,19 @@ class Program(nn.Module):  # type: ignore[misc]  # torch is not followed, hence 
 
 
 def program_bytes(program: torch.export.ExportedProgram) -> bytes:
-    """Return a program as torch writes it; equal programs give equal bytes."""
+    """Return a program as torch writes it; equal programs give equal bytes.
+
+    One that was exported on a GPU is written as if on the CPU: torch reads it nowhere else than
+    where such a GPU is. `program` stays as it is.
+    """
     file = io.BytesIO()
     torch.export.save(program, file)
+    if all(each.device.type == "cpu" for each in _tensors_of(program)):
+        return file.getvalue()
+    # What was just written is read once more: the move changes the program that it is given.
+    copied = torch.export.load(io.BytesIO(file.getvalue()))
+    file = io.BytesIO()
+    torch.export.save(move_to_device_pass(copied, "cpu"), file)
     return file.getvalue()
 
 
@@ -103,8 +127,33 @@ def program_of(data: bytes) -> Program:
             _WHO,
             needs="a program that this torch can read",
             came=f"{type(error).__name__}: {error}",
-            todo="Export it again with the torch that is installed here.",
+            todo="Export it again, on the CPU, with the torch that is installed here.",
         ) from error
+
+
+def _tensors_of(program: torch.export.ExportedProgram) -> list[Tensor]:
+    held = [*program.state_dict.values(), *program.constants.values()]
+    given = [] if program.example_inputs is None else tree_leaves(program.example_inputs)
+    return [each for each in (*held, *given) if isinstance(each, Tensor)]
+
+
+def _move_graphs(module: nn.Module, device: torch.device) -> None:
+    """Have graphs make their tensors on a device, and move the constants that they hold."""
+
+    def moved(value: Any) -> Any:
+        # Torch writes it as a text where it has moved the program before.
+        is_place = isinstance(value, str) and _PLACE.fullmatch(value) is not None
+        return device if is_place or isinstance(value, torch.device) else value
+
+    for each in module.modules():
+        for name, value in list(vars(each).items()):
+            if isinstance(value, Tensor):
+                setattr(each, name, value.to(device))
+        if isinstance(each, fx.GraphModule):
+            for node in each.graph.nodes:
+                node.args = fx.node.map_aggregate(node.args, moved)
+                node.kwargs = fx.node.map_aggregate(node.kwargs, moved)
+            each.recompile()
 
 
 def _demand_tensors_only(data: bytes) -> None:
@@ -120,7 +169,9 @@ def _demand_tensors_only(data: bytes) -> None:
                         if each["use_pickle"] or not each["path_name"].startswith(_TENSORS)
                     ]
                 elif "/sample_inputs/" in name:
-                    torch.load(io.BytesIO(archive.read(name)), weights_only=True)
+                    torch.load(
+                        io.BytesIO(archive.read(name)), map_location="cpu", weights_only=True
+                    )
                 elif name.endswith(".pt"):
                     strange.append(name)
     except pickle.UnpicklingError:
