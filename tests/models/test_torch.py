@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 import threading
 from pathlib import Path
@@ -235,6 +236,21 @@ def test_too_little_memory_is_no_fault_of_the_rows() -> None:
         torch.empty(2**55)
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("CUDA error: device-side assert triggered\nCUDA kernel errors might be", "device"),
+        ("CUDA error: out of memory\nCUDA kernel errors might be", "memory"),
+    ],
+)
+def test_a_gpu_that_is_lost_or_full_is_no_fault_of_the_rows(said: str, reason: str) -> None:
+    """Broken by a client that is told that its rows are wrong, for ever after somebody's were."""
+    with pytest.raises(Unavailable) as caught, tried("a test", "rows"):
+        raise torch.AcceleratorError(said)
+    assert caught.value.fields["reason"] == reason
+    assert caught.value.came == said.splitlines()[0]
+
+
 def test_numbers_are_predicted_in_their_own_unit() -> None:
     recipe = TorchModel(Dense, {"n_inputs": 2}, HOW, loss="mse")
     fitted = ADAPTER.fit(recipe, ROWS, 1000.0 + 50.0 * _A, seed=0)
@@ -258,7 +274,7 @@ def test_what_the_head_is_handed_says_what_the_network_says(
 ) -> None:
     for model in (fitted, added):
         assert model.fitted is not None
-        head = model.fitted.module.head
+        head = copy.deepcopy(model.fitted.module.head).cpu()
         seen = torch.from_numpy(ADAPTER.embed(model, ROWS)).float()
         scores = head(seen).double().softmax(dim=1).detach().numpy()
         np.testing.assert_allclose(scores, ADAPTER.predict(model, ROWS), atol=1e-6)

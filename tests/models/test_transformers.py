@@ -364,8 +364,8 @@ def test_what_the_head_is_handed_makes_the_scores(kind: str) -> None:
     module = demand_fitted(model, who="a test").module
     head = module.get_submodule(head_of(module)[1])
     assert isinstance(head, torch.nn.Linear)
-    logits = torch.from_numpy(seen) @ head.weight.detach().double().T
-    logits += 0.0 if head.bias is None else head.bias.detach().double()
+    logits = torch.from_numpy(seen) @ head.weight.detach().double().cpu().T
+    logits += 0.0 if head.bias is None else head.bias.detach().double().cpu()
     scores = ADAPTER.predict(model, rows)
     assert np.abs(logits.softmax(dim=1).numpy() - scores).max() < 1e-6
     alone = np.vstack([ADAPTER.predict(model, rows.slice(at, 1)) for at in range(4)])
@@ -433,7 +433,7 @@ def test_a_folder_without_classes_gets_a_new_head(folder: Path) -> None:
     name = "bert.encoder.layer.1.output.dense.weight"
     assert recipe.start is not None
     start, now = recipe.start.get_parameter(name), demand_fitted(model, who="a test").module
-    assert torch.allclose(start, now.get_parameter(name), atol=1e-9)
+    assert torch.allclose(start, now.get_parameter(name).cpu(), atol=1e-9)
     assert start.data_ptr() != now.get_parameter(name).data_ptr()
     again = ADAPTER.load(ADAPTER.dump(model))
     assert ADAPTER.capabilities(again).can_refit is False

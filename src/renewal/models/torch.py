@@ -270,17 +270,18 @@ class TorchAdapter:
         who = "TorchAdapter.predict"
         fitted = demand_fitted(estimator, who=who)
         batches = _batches(fitted, features, who)
-        with torch.inference_mode():
+        # A GPU tells of what went wrong when its numbers are fetched.
+        with torch.inference_mode(), tried(who, "rows of these columns"):
             outputs = [called(fitted, fitted.module, each, who=who).double() for each in batches]
-        if not outputs:
-            return np.empty((0, len(fitted.classes) or 1))
-        whole = torch.cat(outputs)
-        if fitted.classes:
-            whole = whole.softmax(dim=1)
-        else:
-            mean, spread = fitted.target
-            whole = whole * spread + mean
-        scores = cast("Scores", whole.cpu().numpy())
+            if not outputs:
+                return np.empty((0, len(fitted.classes) or 1))
+            whole = torch.cat(outputs)
+            if fitted.classes:
+                whole = whole.softmax(dim=1)
+            else:
+                mean, spread = fitted.target
+                whole = whole * spread + mean
+            scores = cast("Scores", whole.cpu().numpy())
         if not np.isfinite(scores).all():
             raise Invalid(
                 who,
@@ -311,7 +312,7 @@ class TorchAdapter:
                 todo="Let a linear layer give its scores.",
             )
         found = []
-        with torch.inference_mode():
+        with torch.inference_mode(), tried(who, "rows of these columns"):
             for tensors in _batches(fitted, features, who):
                 run = partial(called, fitted, module, tensors, who=who)
                 found.append(handed_to(module, head, run).flatten(1).double().cpu())
@@ -371,10 +372,9 @@ class TorchAdapter:
 
 def _embedded_by(trunk: torch.nn.Module, fitted: Fitted, features: pa.Table, who: str) -> Scores:
     found = []
-    with torch.inference_mode():
+    with torch.inference_mode(), tried(who, "rows of these columns"):
         for tensors in _batches(fitted, features, who):
-            with tried(who, "rows of these columns"):
-                handed = trunk(*finished(fitted.inputs, tensors))
+            handed = trunk(*finished(fitted.inputs, tensors))
             found.append(handed.flatten(1).double().cpu())
     if found:
         return cast("Scores", torch.cat(found).numpy())

@@ -18,7 +18,11 @@ from renewal.models.torch_inputs import Tensors, finished
 from renewal.models.torch_model import Fitted, TorchModel
 from renewal.store.digest import digest
 
-_NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+# What the CPU says, and what a GPU says that has no room even for a process to begin with.
+_NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory")
+# A kind of its own since torch 2.8; before, the text alone tells.
+_LOST: Any = getattr(torch, "AcceleratorError", ())
+_SOON_S = 1.0
 # What a network of others raises when it is handed what it does not take.
 _RAISED = (
     RuntimeError,
@@ -166,19 +170,36 @@ def called(fitted: Fitted, module: nn.Module, tensors: Tensors, *, who: str) -> 
 
 @contextmanager
 def tried(who: str, what: str) -> Iterator[None]:
-    """Turn what a user's network raises into a typed error."""
+    """Turn what a user's network raises into a typed error.
+
+    Whatever comes once a GPU has refused a kernel comes from every call after it, too: with
+    ``reason="device"`` the process is spent, and who runs it starts another.
+    """
     try:
         yield
     except RenewalError:
         raise
     except _RAISED as error:
+        text = str(error)
         # A GPU has an error of its own for this; the CPU has one sentence.
-        if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
+        if isinstance(error, torch.OutOfMemoryError) or any(each in text for each in _NO_MEMORY):
             raise Unavailable(
                 who,
                 needs="more memory on the device",
-                came=str(error).splitlines()[0],
+                came=text.splitlines()[0],
                 todo="Lower the option batch and raise accumulate, or take precision=bfloat16.",
+                reason="memory",
+                retry_after_s=_SOON_S,
+            ) from error
+        if isinstance(error, _LOST) or "CUDA error" in text:
+            raise Unavailable(
+                who,
+                needs="a GPU that takes the work of this process",
+                came=text.splitlines()[0],
+                todo="Look in the rows for values that the network takes as places, such as codes "
+                "beyond an embedding: with RENEWAL_DEVICE=cpu torch names them.",
+                reason="device",
+                retry_after_s=_SOON_S,
             ) from error
         raise Invalid(
             who,

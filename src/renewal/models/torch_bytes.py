@@ -12,7 +12,7 @@ from torch import Tensor
 from renewal.core.errors import Corrupt, Invalid
 from renewal.core.plugin import load_plugin
 from renewal.models.layers import Tuning
-from renewal.models.torch_build import built, demand_trust
+from renewal.models.torch_build import built, demand_trust, tried
 from renewal.models.torch_checkpoint import seeded
 from renewal.models.torch_device import device_here
 from renewal.models.torch_exported import TYPE
@@ -111,7 +111,8 @@ def from_bytes(data: bytes, trust: tuple[str, ...]) -> TorchModel:
             came=" ".join(str(error).split()),
             todo="Bring back the code of that version, or retrain with the new one.",
         ) from error
-    module.to(device).eval()
+    with tried(_LOAD, f"the device {device}"):
+        module.to(device).eval()
     return replace(model, fitted=replace(fitted, digest=digest(data)))
 
 

@@ -109,7 +109,8 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     np.random.seed(seed % 2**32)  # noqa: NPY002  # the generator that modules of others draw from
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
     try:
         yield
     finally:
@@ -135,11 +136,14 @@ def random_state(device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any
 def set_random_state(
     tensors: Mapping[str, Tensor], said: Mapping[str, Any], device: torch.device
 ) -> None:
-    """Put the generators back into the states that `random_state` returned."""
+    """Put the generators back into the states that `random_state` returned.
+
+    What was noted without a GPU leaves the generator of a GPU as it is.
+    """
     torch.default_generator.set_state(tensors["torch"])
     keys = tensors["numpy"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", keys, *said["numpy"]))  # noqa: NPY002  # as in seeded
     version, gauss = said["python"]
     random.setstate((version, tuple(tensors["python"].tolist()), gauss))
-    if device.type == "cuda":
+    if device.type == "cuda" and "cuda" in tensors:
         torch.cuda.set_rng_state(tensors["cuda"], device)

@@ -23,6 +23,7 @@ from renewal.models.torch_checkpoint import (
     seeded,
     set_random_state,
 )
+from renewal.models.torch_device import repeatable
 from renewal.models.torch_layers import freeze, trained_of
 from renewal.models.torch_losses import (
     Call,
@@ -131,7 +132,7 @@ def learn(job: Job) -> dict[str, float | int | None]:
     job.module.to(job.device)
     flags = {name: each.requires_grad for name, each in job.module.named_parameters()}
     try:
-        with seeded(job.seed, job.device):
+        with seeded(job.seed, job.device), repeatable(job.device):
             found = _Run(job).go()
         tell_learned(**found)
         return found

@@ -25,6 +25,7 @@ from renewal.models.layers import Lesson, Tuning
 from renewal.models.space import Dimension, Space
 from renewal.models.task import Classes, Scores
 from renewal.models.tokenizers_front import by_length, encoded, texts_of
+from renewal.models.torch_build import tried
 from renewal.models.torch_device import device_here
 from renewal.models.torch_layers import handed_to
 from renewal.models.transformers_bytes import digest_of, from_bytes, onto, to_bytes
@@ -296,7 +297,9 @@ class TransformersAdapter:
 
     def ready(self, estimator: TransformersModel, signature: Signature) -> TransformersModel:  # noqa: ARG002  # its columns have names
         """Return `estimator` on the device of this process."""
-        demand_fitted(estimator, who="TransformersAdapter.ready").module.to(device_here())
+        who, device = "TransformersAdapter.ready", device_here()
+        with tried(who, f"the device {device}"):
+            demand_fitted(estimator, who=who).module.to(device)
         return estimator
 
     def environment(self) -> dict[str, str]:
@@ -320,7 +323,7 @@ def _each_row(fitted: Fitted, features: pa.Table, run: Any, n_columns: int, who:
     found = np.empty((len(tokens), n_columns), np.float64)
     device = next(fitted.module.parameters()).device
     pad = int(fitted.config.get("pad_token_id") or 0)
-    with torch.inference_mode():
+    with torch.inference_mode(), tried(who, "these texts"):
         for at in by_length(tokens, _BATCH):
             batch = padded([tokens[row] for row in at], pad)
             answers = run({name: each.to(device) for name, each in batch.items()})

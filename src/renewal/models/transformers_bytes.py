@@ -17,6 +17,8 @@ from renewal.core.plugin import load_plugin
 from renewal.models.layers import Tuning
 from renewal.models.task import Classes
 from renewal.models.tokenizers_front import loaded_tokenizer
+from renewal.models.torch_build import tried
+from renewal.models.torch_device import device_here
 from renewal.models.torch_tensors import tensors_from_bytes, tensors_to_bytes
 from renewal.models.transformers_model import Fitted, TransformersModel, demand_fitted
 from renewal.models.transformers_nets import built, head_of, weights_of, widened
@@ -91,7 +93,9 @@ def from_bytes(data: bytes) -> TransformersModel:
         is_pretrained = bool(said["is_pretrained"])
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise _foreign(who, error) from error
-    module = built(config, tensors, n_classes=len(classes))
+    module, device = built(config, tensors, n_classes=len(classes)), device_here()
+    with tried(who, f"the device {device}"):
+        module.to(device)
     fitted = Fitted(module, config, tokenizer, columns, classes, is_pretrained, digest=digest(data))
     return replace(model, fitted=fitted)
 

@@ -16,6 +16,7 @@ from renewal.core.spec import Label
 from renewal.models.layers import Tuning
 from renewal.models.task import Classes
 from renewal.models.tokenizers_front import loaded_tokenizer
+from renewal.models.torch_device import device_here
 from renewal.models.transformers_nets import plain_config, read_folder
 
 FROM_SCRATCH = Tuning(epochs=10, batch=32, lr=5e-4, patience=None)
@@ -180,7 +181,8 @@ def from_folder(
             todo="Reorder the outputs of the head with its classes, and name the columns.",
         )
     coder = loaded_tokenizer(tokenizer, max_length, who="from_folder")
-    fitted = Fitted(module, config, coder, columns, classes, is_pretrained=True)
+    placed = module.to(device_here())
+    fitted = Fitted(placed, config, coder, columns, classes, is_pretrained=True)
     return TransformersModel(
         config, columns, max_length, how=how, tokenizer=tokenizer, fitted=fitted
     )
