@@ -77,8 +77,9 @@ class Worker:
         except BaseException as error:  # noqa: BLE001  # the worker border: the caller is told, even of sys.exit
             body = pack_error(error, label)
             reason = error.fields.get("reason") if isinstance(error, Unavailable) else None
-            short = isinstance(error, MemoryError) or reason == "memory"
-            return "memory" if short else "error", body
+            # What it holds, or a GPU that has refused its work, would sink the next call, too.
+            is_spent = isinstance(error, MemoryError) or reason in {"memory", "device"}
+            return "memory" if is_spent else "error", body
 
     def _hear(self, said: Progress) -> None:
         self._said = said

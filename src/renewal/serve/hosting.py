@@ -31,6 +31,8 @@ from renewal.store.contract import Store
 
 _OWN_ENVIRONMENT = "RENEWAL_"
 _DEFAULT = HostLimits()
+# A GPU that has refused one kernel refuses all that come after it from the same process.
+_SPENT = "device"
 
 
 def hosted_runtime(
@@ -228,11 +230,16 @@ class HostedRuntime:
         hand = tender.up()
         if not tender.talking.acquire(timeout=limit_s):
             raise errors.queued_too_long(self._who, limit_s)
+        error = None
         try:
             came = None
             if tender.is_up(hand):
                 wire.send(hand.line, asked, due_s)
                 came = wire.receive(hand.line, due_s)
+            if came is not None and came[0] != wire.SCORES:
+                error = error_of(came[3], self._who)
+                if error.fields.get("reason") == _SPENT:
+                    tender.kill(hand, f"one whose GPU refused its work: {error.came}")
         except TimeoutError:
             tender.kill(hand, f"one that was killed: a prediction took more than {limit_s:g} s")
             raise errors.hung(self._who, limit_s) from None
@@ -240,11 +247,11 @@ class HostedRuntime:
             came = None
         finally:
             tender.talking.release()
+        if error is not None:
+            raise error
         if came is None:
             raise tender.lost(hand)
-        kind, n_rows, n_scores, body = came
-        if kind != wire.SCORES:
-            raise error_of(body, self._who)
+        _, n_rows, n_scores, body = came
         return wire.matrix_of(body, n_rows, n_scores)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from renewal.core.errors import Refused
+from renewal.core.errors import Refused, Unavailable
 
 TRUST = ("renewal.testing.unruly.Unruly",)
 
-HANG, DIE, RAISE, LEAVE, HOLD, STARVE, REFUSE, THREADS = (
+HANG, DIE, RAISE, LEAVE, HOLD, STARVE, REFUSE, THREADS, SPOIL = (
     -1.0,
     -2.0,
     -3.0,
@@ -23,9 +23,14 @@ HANG, DIE, RAISE, LEAVE, HOLD, STARVE, REFUSE, THREADS = (
     -6.0,
     -7.0,
     -8.0,
+    -9.0,
 )
 """Values of the first row by which it is told to misbehave."""
 
+_ERRORS = {
+    REFUSE: Refused("the model", needs="a", came="b", todo="c", at=3),
+    SPOIL: Unavailable("the model", needs="a", came="a lost GPU", todo="c", reason="device"),
+}
 _HELD_BYTES = 200 * 1024 * 1024
 _FOR_EVER_S = 3600.0
 
@@ -62,8 +67,8 @@ class Unruly:
             sys.exit("as it was told to")
         elif word == STARVE:
             raise MemoryError("no room for 1 TB")  # as the allocator says it
-        elif word == REFUSE:
-            raise Refused("the model", needs="a", came="b", todo="c", at=3)
+        elif word in _ERRORS:
+            raise _ERRORS[word]
         elif word == HOLD:
             HELD.append(np.ones(_HELD_BYTES, dtype=np.uint8))
         elif word == THREADS:
