@@ -87,6 +87,9 @@ def test_the_main_job_by_commands(trained: Shell) -> None:
     assert kinds[-1] == "promoted"
     back = trained.json("rollback", "m", "--why", "to try it")
     assert back["version"] == "v1"
+    pointed = trained.json("alias", "m", "eu", updated["candidate"], "--why", "a tenant")
+    assert pointed == {"alias": "eu", "version": "v3"}
+    assert trained.json("alias", "m", "eu") == {"alias": "eu", "version": None}
     trained.run("watch", "--once")
 
 
@@ -107,6 +110,9 @@ def test_labels_by_file_and_by_hand(trained: Shell) -> None:
         (("promote", "m", "v1"), 5, "verdict"),
         (("promote", "m", "v1", "--force", "--who", "x"), 5, "--why"),
         (("rollback", "m"), 3, "champion"),
+        (("alias", "m", "champion", "v1"), 2, "rollback"),
+        (("alias", "m", "v2", "v1"), 2, "alias"),
+        (("alias", "m", "eu", "v9"), 3, "v9"),
         (("update", "m", "-s", "retrian"), 3, "retrain"),
         (("update", "m", "--budget", "soon"), 2, "duration"),
         (("feedback", "m", "--prediction-id", "01X-0", "--label", "1"), 3, "01X"),

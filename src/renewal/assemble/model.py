@@ -15,7 +15,7 @@ from renewal.assemble.making import (
     registered_manifest,
     table_of,
 )
-from renewal.core.errors import NotFound
+from renewal.core.errors import Invalid, NotFound
 from renewal.core.plugin import load_plugin
 from renewal.core.verdict import Verdict
 from renewal.core.version import Version
@@ -262,6 +262,46 @@ class Model(Compressing):
             who=who or _user(),
             why=why,
         )
+
+    def alias(
+        self, name: str, version: str | Version | None, *, who: str | None = None, why: str = ""
+    ) -> Version | None:
+        """Point an alias of your own at a version, so that servers load it beside the plan's.
+
+        Parameters
+        ----------
+        name : str
+            A letter, then letters, digits, ``_``, ``.`` or ``-``; not ``champion``, ``candidate``
+            or ``shadow``, which promotions and rollouts move.
+        version : str or Version or None
+            What it names from now on; None: nothing, the alias goes away.
+        who, why : str
+            For the log.
+
+        Returns
+        -------
+        Version or None
+            What it names now.
+
+        Raises
+        ------
+        Invalid
+            When the name is none, or not yours to move.
+        Conflict
+            When somebody else moved it at the same moment.
+        """
+        if name in {"champion", "candidate", "shadow"}:
+            raise Invalid(
+                "Model.alias",
+                needs="an alias of your own",
+                came=repr(name),
+                todo="Use promote, rollback or rollout to change what is live.",
+            )
+        to = None if version is None else self._version(version)
+        present = self.home.registry.aliases(self.spec.name).get(name)
+        move = Move(name, present, None if to is None else to.id)
+        self.home.registry.move(self.spec.name, move, who=who or _user(), why=why or "asked for")
+        return to
 
     def rollback(self, to: str | None = None, *, who: str | None = None, why: str = "") -> Version:
         """Take the model back to a former champion, ending a rollout that is under way.

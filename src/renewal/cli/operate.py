@@ -1,4 +1,4 @@
-"""Commands that change what is live: ``gate watch promote rollback``."""
+"""Commands that change what is live: ``gate watch promote rollback alias``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from renewal.core.errors import Refused
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (gate, watch, promote, rollback):
+    for command in (gate, watch, promote, rollback, alias):
         app.command()(command)
 
 
@@ -117,6 +117,26 @@ def rollback(
         now = found.rollback(to, who=who, why=why)
         value = found.describe(now)
     answer(value, as_json=as_json, text=[f"{model}: champion is {now.name}"])
+
+
+def alias(
+    model: ModelArgument,
+    name: Annotated[str, typer.Argument(help="An alias of your own, such as eu.")],
+    version: Annotated[
+        str | None, typer.Argument(help="What it names; nothing removes the alias.")
+    ] = None,
+    who: WhoOption = None,
+    why: WhyOption = "",
+    home: HomeOption = DEFAULT_HOME,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Point an alias at a version: servers load it, and URLs can name it."""
+    with open_existing(home, database) as opened:
+        now = opened.model(model).alias(name, version, who=who, why=why)
+    shown = now.name if now is not None else None
+    text = [f"{model}: {name} is {shown}" if shown else f"{model}: {name} is gone"]
+    answer({"alias": name, "version": shown}, as_json=as_json, text=text)
 
 
 def _sleep(seconds: float) -> bool:
