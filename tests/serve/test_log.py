@@ -19,11 +19,13 @@ import pytest
 from renewal.core.errors import Unavailable
 from renewal.core.spec import Field, ModelSpec, Signature
 from renewal.core.version import Manifest, Version
+from renewal.data.rowkey import row_keys
 from renewal.data.segment import SegmentWriter, read_segments
 from renewal.models.task import Binary
 from renewal.serve.features import Features
 from renewal.serve.log import PredictionLog
 from renewal.serve.options import ServeOptions
+from renewal.serve.routing import RowFacts
 from renewal.serve.served import Part, Served
 from renewal.serve.slots import Loaded
 
@@ -240,10 +242,16 @@ def test_what_is_redacted_is_nowhere_in_the_segment(tmp_path: Path) -> None:
         options_of=lambda _: ServeOptions(log_redact=("name", "no such column")),
     )
     log.add(spec, Served("P", features, None, (part,), 5, 0.1))
+    # One that says when, and leaves the key to us: it must not be made of what is not written.
+    keys = row_keys(table)
+    said = RowFacts(keys, keys, keys, [7, 7], has_key=False)
+    log.add(spec, Served("Q", features, said, (part,), 5, 0.1))
     log.flush()
     (segment,) = read_segments(tmp_path / "flights")
-    assert segment.rows["name"].to_pylist() == [None, None]
-    assert segment.rows["x"].to_pylist() == [1.0, 1.0]
+    assert segment.rows["name"].to_pylist() == [None] * 4
+    assert segment.rows["x"].to_pylist() == [1.0] * 4
+    assert not set(keys) & set(segment.rows["renewal_key"].to_pylist())
+    assert not set(keys) & set(segment.predictions["key"].to_pylist())
     # Alike but for what is not written: one row.
     assert len(set(segment.rows["renewal_key"].to_pylist())) == 1
     raw = b"".join(path.read_bytes() for path in (tmp_path / "flights").iterdir())

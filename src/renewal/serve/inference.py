@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +145,8 @@ class Inference:
         if given and not FACTS.isdisjoint(given):
             keys = default_keys(slot, prediction_id, features)
             facts = read_facts(given, keys, now_us)
+            if "key" not in given:
+                facts = replace(facts, has_key=False)
         return Ticket(query, slot, generation, features, facts, prediction_id, now_us, done)
 
     def _put(self, ticket: Ticket, pinned: Loaded | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -135,7 +135,8 @@ def facts_of(spec: ModelSpec, entries: Sequence[Served], redacted: Collection[st
     """
     sizes = [entry.features.n_rows for entry in entries]
     starts = [0, *accumulate(sizes)][:-1]
-    plain = [entry for entry in entries if entry.facts is None]
+    plain = [entry for entry in entries if entry.facts is None or not entry.facts.has_key]
+    is_plain = all(entry.facts is None for entry in entries)
     if spec.key is None:
         keys = list(_hashes(plain, redacted))
     else:
@@ -144,7 +145,7 @@ def facts_of(spec: ModelSpec, entries: Sequence[Served], redacted: Collection[st
             for entry in plain
             for row in range(entry.features.n_rows)
         ]
-    if len(plain) == len(entries):
+    if is_plain:
         times = _spread([entry.predicted_us for entry in entries], sizes)
         return Facts(starts, keys, keys, _sticky(entries, keys, sizes), times, None)
     return _gathered(entries, iter(keys), starts)
@@ -159,6 +160,14 @@ def _gathered(entries: Sequence[Served], keys: Iterator[str], starts: list[int])
         if own is None:
             names = list(islice(keys, n_rows))
             own = RowFacts(names, names, names, [entry.predicted_us] * n_rows)
+        elif not own.has_key:
+            names = list(islice(keys, n_rows))
+            own = replace(
+                own,
+                key=names,
+                group=names if own.group is own.key else own.group,
+                sticky=names if own.sticky is own.key else own.sticky,
+            )
         found.key += own.key
         found.group += own.group
         found.sticky += own.sticky if entry.sticky is None else [entry.sticky] * n_rows

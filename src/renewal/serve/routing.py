@@ -36,6 +36,9 @@ class RowFacts:
         When it happened, microseconds since 1970.
     block : list of str or None
         The value of the model's block column; None where the request brings none.
+    has_key : bool, default True
+        Whether the request brought the keys; those that were made of the row are made again for
+        the log, of what is written there.
     """
 
     key: list[str]
@@ -43,6 +46,7 @@ class RowFacts:
     sticky: list[str]
     event_us: list[int]
     block: list[str] | None = None
+    has_key: bool = True
 
 
 def read_facts(
