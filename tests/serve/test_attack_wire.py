@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -217,3 +219,39 @@ def test_what_a_client_names_never_becomes_a_header(wire: Wire, body: bytes) -> 
     status, headers, _ = wire.answer()
     assert status == 404
     assert "x-evil" not in headers
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others know no filter on a socket")
+def test_a_stop_cuts_off_nobody_who_has_connected(home: Any, body: bytes) -> None:
+    """Breaks when the socket closes over those who stand in its queue, their requests sent."""
+    home.declare()
+    home.champion(home.version())
+    server = home.start(native="thread", drain_s=0.3)
+    cut_off: list[Exception] = []
+    answered: list[int] = []
+
+    def ask() -> None:
+        while True:
+            try:
+                wire = Wire(server.url)
+            except OSError:  # nobody listens any more: it was never taken in
+                return
+            try:
+                wire.send(head(len(body), "connection: close"), body)
+                answered.append(wire.answer()[0])
+            except (OSError, IndexError, ValueError) as error:
+                cut_off.append(error)
+                return
+            finally:
+                wire.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    while len(answered) < 50:
+        time.sleep(0.01)
+    server.stop()
+    for thread in threads:
+        thread.join(30)
+    assert not cut_off
+    assert set(answered) == {200}

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import struct
+import sys
+from contextlib import suppress
 
 from renewal.core.errors import Unavailable
+
+# Of Linux; the module socket does not name it.
+_ATTACH_FILTER = 26
+_RETURN = 0x06  # the instruction of a packet filter that takes so many bytes: none
 
 
 def bound_socket(host: str, port: int, *, shares_port: bool = False) -> socket.socket:
@@ -55,6 +63,27 @@ def url_of(host: str, bound: socket.socket) -> str:
     """Return the URL of a bound socket by the host's name, such as ``http://localhost:8080``."""
     shown = f"[{host}]" if bound.family == socket.AF_INET6 else host
     return f"http://{shown}:{bound.getsockname()[1]}"
+
+
+def turn_away(listening: socket.socket) -> None:
+    """Let nobody new connect to a socket whose queue is about to be closed.
+
+    Whoever stands in the queue of a listening socket when it is closed is cut off, though it
+    may have sent its request already. With a filter that drops every packet the queue only
+    gets shorter: those in it are answered, and who comes now tries again by itself a second
+    later, at whoever listens then. Where the system knows no such filter nothing is done.
+
+    Parameters
+    ----------
+    listening : socket.socket
+        Open connections that it has accepted are not touched.
+    """
+    if sys.platform != "linux" or listening.fileno() < 0:
+        return
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, 0))
+    program = struct.pack("HP", 1, ctypes.addressof(drop))
+    with suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
 
 
 def reserved_socket(host: str, port: int) -> socket.socket:

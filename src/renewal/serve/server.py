@@ -25,7 +25,7 @@ from renewal.serve.app import App
 from renewal.serve.building import works_of
 from renewal.serve.grpc_optional import grpc_listener
 from renewal.serve.lane import lane_of
-from renewal.serve.listening import bound_socket, url_of
+from renewal.serve.listening import bound_socket, turn_away, url_of
 from renewal.serve.loading import Loader
 from renewal.serve.log import PredictionLog
 from renewal.serve.options import ServeOptions
@@ -40,6 +40,8 @@ _STEP_S = 0.01
 _BY_SIGNAL = 128
 # A stop waits for this much silence: time for a reply to reach its client and be followed.
 _QUIET_S = 0.2
+# Time to accept, and begin to answer, whoever has connected already.
+_QUEUE_S = 0.1
 _COLLECT_S = 5.0
 
 
@@ -211,6 +213,7 @@ class Server:
             if self._grpc is not None:
                 drain_s = self.options.drain_s
                 self._on_loop(self._grpc.stop(drain_s), drain_s + _START_S)
+            self._empty_queue()
             self._uvicorn.should_exit = True
             self._thread.join()
         elif self._socket is not None:
@@ -347,6 +350,12 @@ class Server:
                 came=repr(self._loop_error),
                 todo="See the log, then start a new server.",
             ) from self._loop_error
+
+    def _empty_queue(self) -> None:
+        """Take in who has connected and let nobody else do so."""
+        if self._socket is not None:
+            turn_away(self._socket)
+            sleep(min(_QUEUE_S, self.options.drain_s))
 
     def _drain(self) -> None:
         """Wait until it is quiet, at most `drain_s` after the notice."""
