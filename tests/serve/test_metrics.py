@@ -108,6 +108,19 @@ def _body() -> dict[str, Any]:
     }
 
 
+def test_what_is_not_logged_is_counted(home: Any, scraper: Callable[[Any], Scraper]) -> None:
+    """Breaks when rows that a policy leaves out look like rows that were lost, or like none."""
+    home.declare()
+    home.champion(home.version())
+    server = home.start(log_sample=0.0)
+    home.client(server).infer("flights", 3)
+    server.flush()
+    found = scraper(server).samples()
+    assert total(found, "renewal_log_rows_sampled_out_total") == 3
+    assert total(found, "renewal_log_rows_written_total") == 0
+    assert total(found, "renewal_log_rows_dropped_total") == 0
+
+
 def test_plan_queue_and_swaps_are_told(home: Any, scraper: Callable[[Any], Scraper]) -> None:
     home.declare()
     first, second = home.version(seed=1), home.version(seed=2)

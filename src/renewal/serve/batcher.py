@@ -120,14 +120,14 @@ class Batcher:
         "_is_local",
         "_is_scheduled",
         "_loop",
-        "_max_batch_rows",
-        "_max_queue_rows",
         "_pool",
         "_predict",
         "_queue",
         "_running",
         "_who",
         "can_batch",
+        "max_batch_rows",
+        "max_queue_rows",
         "n_rows_waiting",
         "stats",
     )
@@ -147,8 +147,8 @@ class Batcher:
         self.stats = BatchStats()
         self._who = who
         self._predict = predict
-        self._max_batch_rows = max_batch_rows
-        self._max_queue_rows = max_queue_rows
+        self.max_batch_rows = max_batch_rows
+        self.max_queue_rows = max_queue_rows
         self._busy_s: dict[int, float] = {}
         self._is_local = is_local
         self._queue: deque[Work] = deque()
@@ -172,10 +172,10 @@ class Batcher:
         """
         n_rows = work.features.n_rows
         # A request that is larger than the queue still fits an empty one.
-        if self.n_rows_waiting and self.n_rows_waiting + n_rows > self._max_queue_rows:
+        if self.n_rows_waiting and self.n_rows_waiting + n_rows > self.max_queue_rows:
             raise Unavailable(
                 self._who,
-                needs=f"at most {self._max_queue_rows:,} rows to wait",
+                needs=f"at most {self.max_queue_rows:,} rows to wait",
                 came=f"{self.n_rows_waiting:,} waiting and {n_rows:,} more",
                 todo="Try again in a moment, or start more workers.",
                 reason="full",
@@ -241,7 +241,7 @@ class Batcher:
         while queue:
             work = queue[0]
             n_more = work.features.n_rows
-            if batch and n_rows + n_more > self._max_batch_rows:
+            if batch and n_rows + n_more > self.max_batch_rows:
                 break
             queue.popleft()
             if work.is_over:

@@ -119,13 +119,13 @@ def model_config(
     -----
     Shapes leave out the rows, as there: a column of numbers is ``[1]``, reshaped to nothing.
     """
-    can_batch = loaded.batcher.can_batch and options.batching == "when_equal"
+    batcher = loaded.batcher  # it knows what differs for this model
     config: dict[str, Any] = {
         "name": model,
         "platform": f"renewal_{loaded.version.manifest.adapter}",
         "backend": loaded.version.manifest.adapter,
         "version_policy": {"specific": {"versions": sorted(generation.by_number)}},
-        "max_batch_size": options.max_batch_rows,
+        "max_batch_size": batcher.max_batch_rows,
         "input": [
             {**_configured(each), "optional": each["name"] not in generation.needed}
             for each in input_metadata(loaded.interface)
@@ -138,7 +138,7 @@ def model_config(
             "form": {"string_value": loaded.form},
         },
     }
-    if can_batch:
+    if batcher.can_batch:
         config["dynamic_batching"] = {
             "preferred_batch_size": [],
             "max_queue_delay_microseconds": 0,
@@ -147,7 +147,7 @@ def model_config(
                 "timeout_action": "REJECT",
                 "default_timeout_microseconds": round(options.timeout_s * _US),
                 "allow_timeout_override": True,
-                "max_queue_size": options.max_queue_rows,
+                "max_queue_size": batcher.max_queue_rows,
             },
         }
     return config

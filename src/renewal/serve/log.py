@@ -119,7 +119,8 @@ class PredictionLog:
         n_rows = served.n_rows
         buffer = self._buffers.get(spec.name) or self._buffer(spec)
         if buffer.sample < 1.0 and not is_sampled(served, buffer.sample):
-            self.n_rows_sampled_out += n_rows
+            with self._lock:  # shadows come from a thread of their own
+                self.n_rows_sampled_out += n_rows
             if done is not None:
                 done(None)
             return

@@ -45,6 +45,8 @@ _COUNTERS: tuple[_Family, ...] = (
     ("failed_swaps", "renewal_swap_failed", "Plans that could not be followed.", _OF_MODEL),
     ("log_rows", "renewal_log_rows_written", "Rows of the prediction log on disk.", ()),
     ("log_rows_dropped", "renewal_log_rows_dropped", "Rows lost to the prediction log.", ()),
+    ("log_rows_sampled_out", "renewal_log_rows_sampled_out", "Rows left out by log_sample.", ()),
+    ("log_entries_left_out", "renewal_log_entries_left_out", "Requests no row can hold.", ()),
     ("log_writes_failed", "renewal_log_writes_failed", "Writes of the log that failed.", ()),
     ("shadow_rows", "renewal_shadow_rows_scored", "Rows scored by a shadow.", _OF_VERSION),
     ("failed_shadow_rows", "renewal_shadow_rows_failed", "Rows a shadow failed on.", _OF_VERSION),

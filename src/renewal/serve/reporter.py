@@ -137,6 +137,8 @@ class Reporter:
         alone: dict[str, float] = {
             "log_rows": float(log["n_rows_written"]),
             "log_rows_dropped": float(log["n_rows_dropped"]),
+            "log_rows_sampled_out": float(log["n_rows_sampled_out"]),
+            "log_entries_left_out": float(log["n_entries_left_out"]),
             "log_writes_failed": float(log["n_failed_writes"]),
             "shadow_rows_dropped": float(shadow["n_rows_dropped"]),
             "cpu_seconds": used.user + used.system,
