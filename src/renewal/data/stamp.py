@@ -44,6 +44,7 @@ def stamp(
     *,
     arrived_us: int | npt.NDArray[np.int64],
     key: Any = None,
+    key_hash: npt.NDArray[np.uint64] | None = None,
     group: Any = None,
     sticky: Any = None,
     block: Any = None,
@@ -62,6 +63,8 @@ def stamp(
         When the rows came.
     key : n values (a sequence or an Arrow column) or None
         Names of the rows, kept as text. None: `renewal.data.rowkey.row_keys`.
+    key_hash : uint64 array of shape (n,) or None
+        `hash_keys` of `key`, where the caller has taken it already.
     group : n values or None
         What fixes a row's role. None: the key.
     sticky : n values or None
@@ -90,7 +93,7 @@ def stamp(
     _check_feature_names(features, who)
     n_rows = features.num_rows
     keys = row_keys(features) if key is None else texts(key, who=who, use="key")
-    key_hash = hash_keys(keys)
+    key_hash = hash_keys(keys) if key_hash is None else key_hash
     group_hash = key_hash if group is None else hash_keys(texts(group, who=who, use="group"))
     stickies: list[Any] | None = None if sticky is None else texts(sticky, who=who, use="sticky")
     if stickies is None or stickies == keys:

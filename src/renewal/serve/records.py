@@ -107,6 +107,13 @@ class Facts:
     sticky: list[str]
     event_us: list[int]
     block: list[str] | None
+    _hashes: np.ndarray[Any, np.dtype[np.uint64]] | None = None
+
+    def hashes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Return the hashes of the keys, taken once."""
+        if self._hashes is None:
+            self._hashes = hash_keys(self.key)
+        return self._hashes
 
     def of(self, entries: Sequence[Served], chosen: Sequence[int]) -> Facts:
         """Return the facts of some of the entries, in their order."""
@@ -217,10 +224,11 @@ def predictions_table(entries: Sequence[Served], facts: Facts) -> pa.Table:
     parts: list[tuple[Served, Part]] = [(entry, part) for entry in entries for part in entry.parts]
     sizes = [len(part.rows) for _, part in parts]
     ids, keys, events = _row_columns(entries, facts, parts)
+    hashes = facts.hashes() if keys is facts.key else hash_keys(keys)
     columns = {
         "prediction_id": ids,
         "key": keys,
-        "key_hash": hash_keys(keys).view(np.int64),
+        "key_hash": hashes.view(np.int64),
         "version_id": _spread([part.loaded.version.id for _, part in parts], sizes),
         "arm": _spread([part.arm for _, part in parts], sizes),
         "propensity": _spread([part.propensity for _, part in parts], sizes),
@@ -296,6 +304,7 @@ def _stamped(
         spec,
         arrived_us=np.repeat([entry.predicted_us for entry in entries], sizes),
         key=facts.key,
+        key_hash=facts.hashes(),
         # The key's hash is not taken twice where it is the group, too.
         group=None if facts.group is facts.key or facts.group == facts.key else facts.group,
         sticky=None if facts.sticky is facts.key else facts.sticky,
