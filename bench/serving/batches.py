@@ -56,8 +56,16 @@ def run(quick: bool, *, is_profiled: bool = False) -> None:  # noqa: FBT001  # t
             path = Path(name) / f"{model}.onnx"
             path.write_bytes(graph)
             echo_words = ("--n-bytes", str(_N_ANSWER_BYTES))
-            with ours(root) as child, stripped(None, *echo_words) as echo, bare(path) as run_side:
-                _measure(load, model, input_dtype(graph), (child, echo), (run_side, size))
+            # As it is served, and, to see what the log costs, without one.
+            for label, share in ((model, 1.0), (f"{model}.no_log", 0.0)):
+                write_policy(root, log_sample=share)
+                with (
+                    ours(root) as child,
+                    stripped(None, *echo_words) as echo,
+                    bare(path) as run_side,
+                ):
+                    found = (child, echo), (run_side, size)
+                    _measure(load, (model, label), input_dtype(graph), *found)
 
 
 @contextmanager
@@ -93,11 +101,12 @@ def bare(graph: Path) -> Iterator[Side]:
 
 def _measure(
     load: Generator,
-    model: str,
+    names: tuple[str, str],
     dtype: str,
     servers: tuple[Child, Child],
     beside: tuple[Side, Size],
 ) -> None:
+    model, label = names
     batches = rows(_N_REQUESTS, N_ROWS, dtype)
     requests = [v2_binary(model, each) for each in batches]
     run_side, size = beside
@@ -110,7 +119,7 @@ def _measure(
     sides = [mine, run_side, echo]
     in_turn(sides, size.n_rounds, size.seconds)
     print(
-        f"{model}: {N_ROWS} rows of {dtype} in {len(requests[0]):,} bytes,"
+        f"{label}: {N_ROWS} rows of {dtype} in {len(requests[0]):,} bytes,"
         f" {_N_CONNECTIONS} connections,"
         f" {size.n_rounds} windows of {size.seconds:g} s each, in turn"
     )
@@ -125,10 +134,10 @@ def _measure(
         1 / (1 / one + 1 / other) for one, other in zip(run_side.rates, echo.rates, strict=True)
     ]
     print(f"  HTTP alone and then run(): at most {ratio_of(best, run_side.rates)} of run();")
-    tell_ratio(f"batches.{model}.of_reachable", ratio_of(mine.rates, best), TARGET)
+    tell_ratio(f"batches.{label}.of_reachable", ratio_of(mine.rates, best), TARGET)
     per_cpu = ratio_of(mine.per_cpu, run_side.per_cpu)
     print(f"  by processor time, which a busy machine disturbs less: ratio {per_cpu}")
-    tell_ratio(f"batches.{model}", ratio_of(mine.rates, run_side.rates), TARGET)
+    tell_ratio(f"batches.{label}", ratio_of(mine.rates, run_side.rates), TARGET)
 
 
 def main() -> None:

@@ -56,10 +56,11 @@ def make_home(
     """
     x, y = training_data(n_rows)
     table = {name: x[:, at] for at, name in enumerate(COLUMNS)} | {"y": y}
+    table["row"] = np.arange(len(y))
     graphs = {}
     with renewal.open(root) as home:
         for name in models:
-            model = home.model(name, task="binary", target="y")
+            model = home.model(name, task="binary", target="y", key="row")
             version = model.train(estimator(name, n_trees), table)
             found = model.compile()
             record = read_form(home.db, version.id, str(compile_key(version.manifest.adapter)))
