@@ -62,14 +62,24 @@ class Plan:
     shadow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse weights that are no shares of one whole."""
+        """Refuse weights that are no shares of one whole, and arms of one name."""
         weights = [arm.weight for arm in self.arms]
-        if not weights or min(weights) < 0 or abs(sum(weights) - 1.0) > 1e-9:
+        # Written so that a weight that is no number is no share either.
+        if not (weights and min(weights) >= 0 and abs(sum(weights) - 1.0) <= 1e-9):
             raise Invalid(
                 "Plan",
                 needs="arms with weights of at least 0 that sum to 1",
                 came=f"{weights}",
                 todo="Make the weights shares of one whole.",
+            )
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names):
+            # Keys are dealt out by the names of the arms: the larger of two alike would get all.
+            raise Invalid(
+                "Plan",
+                needs="arms with a name of their own each",
+                came=", ".join(map(repr, names)),
+                todo="Rename one of them.",
             )
 
     @property
