@@ -128,6 +128,26 @@ def test_a_client_that_was_not_asked_for_its_body_is_told_to_begin_anew(wire: Wi
     assert wire.file.read(1) == b""
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        head(100) + b'{"inputs"',
+        head(None, "transfer-encoding: chunked") + b"5\r\n{",
+        head(3 << 20) + b"{" * (2 << 20),
+        b"POST /v2/models",
+    ],
+    ids=["lane", "chunked", "large", "head"],
+)
+def test_a_request_that_is_cut_off_is_400_where_somebody_listens(wire: Wire, part: bytes) -> None:
+    """Breaks when a client that has ended too early waits for an answer that never comes."""
+    wire.send(part)
+    wire.socket.shutdown(socket.SHUT_WR)
+    status, headers, found = wire.answer()
+    assert (status, headers["connection"], list(found)) == (400, "close", ["error"])
+    assert "before it was complete" in found["error"]
+    assert wire.file.read(1) == b""
+
+
 def test_a_body_without_end_has_an_end(
     wire: Wire, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,11 @@ class Direct:
         self.ticket: Ticket | None = None
         self.timer: asyncio.TimerHandle | None = None
 
+    @property
+    def more_body(self) -> bool:
+        """Whether a part of the body has still to come."""
+        return self.request is None
+
     def start(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Read the request, which is complete, and put it on its way."""
         works, (front, target, path, query) = self.lane.works, self.way

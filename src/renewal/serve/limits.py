@@ -17,6 +17,8 @@ a body that goes on       30 s                     closed
 after its answer
 ========================  =======================  ======
 
+A request that ends before it is complete is 400, where its client still listens.
+
 What comes in one read of the socket, at most 256 KiB, is parsed before it is counted.
 
 An offer to change the protocol, as clients of HTTP/2 make it with their first request, is
@@ -79,6 +81,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_leftover()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        """Tell a client that ends in the midst of a request, and still listens, what it did."""
+        cycle: Any = self.cycle  # None before the first request, whatever uvicorn's types say
+        is_body = (
+            cycle is not None
+            and cycle.more_body
+            and not cycle.response_complete
+            and not getattr(cycle, "response_started", False)
+        )
+        if self._is_head or is_body:
+            self._refuse(_BAD, "the request ended before it was complete")
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and refuse what leads to nothing."""
