@@ -183,7 +183,7 @@ class Load:
             thread.start()
 
     def _ask(self, connection: http.client.HTTPConnection, versions: list[str]) -> None:
-        while not self._is_over.wait(0.005):
+        while not self._is_over.wait(0.02):
             try:
                 versions.append(infer(connection))
             except (AssertionError, OSError, http.client.HTTPException) as error:

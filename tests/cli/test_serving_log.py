@@ -58,7 +58,8 @@ def test_every_line_of_every_process_is_json(tmp_path: Path) -> None:
     events = [(line["logger"], line["event"]) for line in read]
     assert ("renewal.serve", "serving") in events
     assert ("renewal.serve", "stopped") in events
-    assert ("uvicorn.error", "Invalid HTTP request received.") in events
-    started = [event for _logger, event in events if event.startswith("Started server process")]
-    assert len(started) == 2
+    libraries = [event for logger, event in events if logger == "uvicorn.error"]
+    assert sum(event.startswith("Started server process") for event in libraries) == 2
+    # What is no request makes no lines: anybody could fill the disk.
+    assert not any("forged" in line or "Invalid HTTP" in line for line in lines)
     assert any("url" in line for line in read if line["event"] == "serving")
