@@ -206,4 +206,4 @@ def test_other_methods_are_refused(home: Any) -> None:
     home.declare()
     server = home.start()
     answered = home.client(server).send("POST", "/metrics", {})
-    assert (answered.status, answered.headers["allow"]) == (405, "GET")
+    assert (answered.status, answered.headers["allow"]) == (405, "GET, HEAD")

@@ -28,7 +28,6 @@ from renewal.serve.guard import NOT_YET
 from renewal.serve.http import (
     BAD,
     MISSING,
-    WRONG_METHOD,
     GoneError,
     Receive,
     Reply,
@@ -38,6 +37,7 @@ from renewal.serve.http import (
     json_reply,
     read_body,
     send_reply,
+    wrong_method,
 )
 from renewal.serve.needs import scope_of
 from renewal.serve.outcome import Outcome
@@ -212,11 +212,6 @@ class App:
             # The feed finds a prediction in its tables or in the segments, not in memory.
             self._works.log.flush()
         return take_labels(self._works.feeds(model), tables)
-
-
-def wrong_method(allowed: str) -> Reply:
-    """Return the reply to a method that a path does not know."""
-    return error_reply(WRONG_METHOD, f"use {allowed} on this path", allow=allowed)
 
 
 def _model_in(path: tuple[str, ...]) -> str | None:

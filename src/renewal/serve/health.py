@@ -10,7 +10,7 @@ import numpy as np
 
 from renewal.core.errors import Unavailable
 from renewal.serve.front import Request
-from renewal.serve.http import NOT_READY, OK, WRONG_METHOD, Reply, error_reply, json_reply
+from renewal.serve.http import NOT_READY, OK, Reply, json_reply, wrong_method
 from renewal.serve.oip import input_metadata
 from renewal.serve.oip_output import output_metadata
 from renewal.serve.options import ServeOptions
@@ -51,7 +51,7 @@ def health_page(works: Works, request: Request) -> Reply | None:
 def only_get(request: Request, reply: Reply) -> Reply:
     """Return a reply, or the refusal of a method that asks for more than to read."""
     if request.method not in {"GET", "HEAD"}:
-        return error_reply(WRONG_METHOD, "use GET on this path", allow="GET, HEAD")
+        return wrong_method("GET", "HEAD")
     return reply
 
 

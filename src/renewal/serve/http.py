@@ -83,6 +83,18 @@ def error_reply(status: int, message: str, **headers: str) -> Reply:
     return Reply(status, encode_error(message), named)
 
 
+def wrong_method(*allowed: str) -> Reply:
+    """Return the reply to a method that a path does not know.
+
+    Examples
+    --------
+    >>> wrong_method("GET", "HEAD").headers
+    {b'allow': b'GET, HEAD'}
+    """
+    text = f"use {' or '.join(allowed)} on this path"
+    return error_reply(WRONG_METHOD, text, allow=", ".join(allowed))
+
+
 def reply_to(error: RenewalError) -> Reply:
     """Return the protocol's form of an error.
 

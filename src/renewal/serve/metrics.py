@@ -6,7 +6,7 @@ import asyncio
 from importlib import import_module
 
 from renewal.serve.front import Request
-from renewal.serve.http import OK, WRONG_METHOD, Reply, error_reply
+from renewal.serve.http import OK, Reply, wrong_method
 from renewal.serve.works import Works
 
 _PATH = ("metrics",)
@@ -25,7 +25,7 @@ def metrics_page(works: Works, request: Request) -> Reply | asyncio.Future[Reply
     if request.path != _PATH:
         return None
     if request.method not in {"GET", "HEAD"}:
-        return error_reply(WRONG_METHOD, "use GET on this path", allow="GET")
+        return wrong_method("GET", "HEAD")
     accept = (request.header(b"accept") or b"").decode("latin-1")
     # Reading files and writing text takes milliseconds, which the loop does not have.
     return asyncio.get_running_loop().run_in_executor(None, _scraped, works, accept)

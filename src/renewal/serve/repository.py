@@ -16,7 +16,7 @@ import msgspec
 
 from renewal.core.errors import Invalid, NotFound, Unavailable
 from renewal.serve.front import Request
-from renewal.serve.http import WRONG_METHOD, Reply, error_reply, json_reply
+from renewal.serve.http import Reply, json_reply, wrong_method
 from renewal.serve.oip import decode_json
 from renewal.serve.slots import Slot
 from renewal.serve.works import Works
@@ -74,7 +74,7 @@ def repository_page(works: Works, request: Request) -> Reply | Awaitable[Reply] 
                 return work(works, model, asked.parameters or {})
         case _:
             return None
-    return error_reply(WRONG_METHOD, "use POST on this path", allow="POST")
+    return wrong_method("POST")
 
 
 def repository_index(works: Works, *, only_ready: bool = False) -> list[dict[str, str]]:

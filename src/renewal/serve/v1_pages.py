@@ -18,10 +18,10 @@ from renewal.serve.http import (
     NOT_READY,
     OK,
     UNSUPPORTED,
-    WRONG_METHOD,
     Reply,
     error_reply,
     json_reply,
+    wrong_method,
 )
 from renewal.serve.slots import Loaded
 from renewal.serve.v1_cells import WHO
@@ -94,7 +94,7 @@ def _verb(works: Works, request: Request, named: tuple[str, ...], verb: str) -> 
             todo="Only `:predict` is offered.",
         )
     if request.method != "POST":
-        return error_reply(WRONG_METHOD, "use POST on this path", allow="POST")
+        return wrong_method("POST")
     works.slot(named[2])
     return error_reply(UNSUPPORTED, f"`:{verb}` is not offered: send rows to `:predict`")
 
