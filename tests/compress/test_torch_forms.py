@@ -17,6 +17,7 @@ from renewal.compress.torch_forms import open_form, why_closed
 from renewal.core.errors import Corrupt, Invalid
 from renewal.models.layers import Lesson, Tuning
 from renewal.models.torch import TorchAdapter
+from renewal.models.torch_device import device_here
 from renewal.models.torch_model import TorchModel
 from renewal.models.transformers import TransformersAdapter
 from renewal.testing.forms import FormCase, fitted_case, numbers
@@ -42,7 +43,7 @@ def _dense(task: str = "binary") -> FormCase:
 
 def _said(form: Form, features: pa.Table) -> Any:
     opened = open_form(form, who="test")
-    return opened.outputs(opened.module, opened.tensors(features)).double()
+    return opened.outputs(opened.module, opened.tensors(features)).double().cpu()
 
 
 def test_an_opened_network_says_what_its_form_says() -> None:
@@ -98,6 +99,7 @@ def test_bytes_of_a_changed_network_are_never_read_as_another() -> None:
     module: Any = opened.module
     module.body, module.norm = nn.Linear(6, 4), nn.BatchNorm1d(4).eval()
     module.head = nn.Linear(4, 2)
+    module.to(device_here())
     form = opened.closed(module, opened.tensors(case.features))
     assert form.predict(case.features).shape == (len(case.features), 2)
     adapter = TorchAdapter()
@@ -110,6 +112,7 @@ def test_bytes_of_a_changed_text_model_are_never_read_as_another() -> None:
     opened = open_form(case.form, who="test")
     layer: Any = opened.module.get_submodule("bert.encoder.layer.0")
     layer.intermediate.dense, layer.output.dense = nn.Linear(32, 8), nn.Linear(8, 32)
+    opened.module.to(device_here())
     form = opened.closed(opened.module, opened.tensors(case.features))
     assert form.predict(case.features).shape == (len(case.features), 2)
     adapter = TransformersAdapter()

@@ -153,7 +153,8 @@ class LayeredAdapter(Adapter, Protocol):
             Of the order of rows, of new layers and of dropout.
         scratch : Path or None
             A folder that survives a kill: what lies there is gone on with, and the result
-            is the same bit for bit (CPU) as without the kill.
+            is the same bit for bit as without the kill (on a GPU but for attention over
+            thousands of tokens).
         """
         ...
 

@@ -47,8 +47,9 @@ def repeatable(device: torch.device) -> Iterator[None]:
     """Have a GPU add up in one order inside the block, so that a training can be repeated.
 
     Convolutions and embeddings else add up in the order in which their threads come. What torch
-    has no such kernel for runs as it is, and may differ by its last bits. The choice is the
-    process's: other networks that are trained at the same time follow it, too.
+    has no such kernel for, such as attention over thousands of tokens, runs as it is and may
+    differ by its last bits. The choice is the process's: other networks that are trained at the
+    same time follow it, too.
 
     Parameters
     ----------
