@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -118,3 +121,67 @@ class Wrong:
     def outputs(self, scores: Any, classes: Any) -> dict[str, Any]:
         """Fail as a plug-in may."""
         raise KeyError((scores, classes))
+
+
+def test_a_storm_of_plans_answers_by_a_version_of_its_time_and_logs_each_row_once(
+    home: Any, new_client: Any
+) -> None:
+    """Breaks when a swap loses, doubles or misroutes a request under way."""
+    home.declare()
+    versions = [home.version(seed=seed) for seed in range(3)]
+    home.champion(versions[0])
+    server = home.start(native="thread", keep_warm_s=0.2)
+    stop = threading.Event()
+    answers: list[tuple[float, float, str, str, int]] = []
+    refused: list[int] = []
+
+    def ask(seed: int) -> None:
+        client = new_client(server.url)
+        while not stop.is_set():
+            n_rows = 1 + seed * 7 % 5
+            sent_s = time.monotonic()
+            answer = client.infer("flights", n_rows, sticky=f"user-{len(answers)}")
+            if answer.status != 200:
+                refused.append(answer.status)
+                return
+            said = answer.body["parameters"]
+            got_s = time.monotonic()
+            answers.append((sent_s, got_s, said["version"], said["prediction_id"], n_rows))
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    plans = [(0.0, 0.0, {"v1"})]
+    for at in range(40):
+        one, two = versions[at % 3], versions[(at + 1) % 3]
+        share = (0.0, 0.5, 1.0)[at % 3]
+        begun_s = time.monotonic()
+        server.wait_for("flights", home.canary(one, two, share, shadow=at % 4 == 0))
+        names = {each.name for each, left in ((one, 1 - share), (two, share)) if left > 0}
+        plans.append((begun_s, time.monotonic(), names))
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert not refused
+    ends = [*(each[1] for each in plans[1:]), float("inf")]
+    for sent_s, got_s, version, _, _ in answers:
+        live = [
+            names
+            for (begun_s, _, names), end_s in zip(plans, ends, strict=True)
+            if begun_s <= got_s and end_s >= sent_s
+        ]
+        assert version in set().union(*live)
+    server.flush(30.0)
+    logged = [each for each in home.logged()[1] if not each["shadow"]]
+    ids = Counter(each["prediction_id"].rpartition("-")[0] for each in logged)
+    assert ids == {prediction_id: n_rows for *_, prediction_id, n_rows in answers}
+
+
+def test_an_unknown_model_is_not_answered_with_all_that_are_known(home: Any) -> None:
+    """Breaks when each wrong name costs, and tells, a list of a thousand."""
+    for at in range(30):
+        home.declare(f"model-{at:02}")
+    answer = home.client(home.start()).infer("nobody")
+    assert answer.status == 404
+    assert "model-19 and 10 more" in answer.body["error"]
+    assert "model-25" not in answer.body["error"]

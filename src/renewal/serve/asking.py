@@ -69,7 +69,8 @@ def refusal(request: Request, error: Exception, front: Front | None) -> Reply:
         Whose form the reply has; None: that of V2.
     """
     if not isinstance(error, RenewalError):
-        _LOG.error("request failed path=/%s", "/".join(request.path), exc_info=error)
+        # Quoted: a client may have put line ends into its path.
+        _LOG.error("request failed path=%r", "/" + "/".join(request.path), exc_info=error)
         error = Failed(
             "the server",
             needs="to answer without an error of its own",

@@ -27,6 +27,7 @@ _LOG = logging.getLogger("renewal.serve")
 _OVERLAP_PLANS = 64
 # A stop waits no longer than this for the thread that listens.
 _LISTEN_S = 0.1
+_MOST_NAMED = 20
 
 
 class Follower:
@@ -265,9 +266,11 @@ def slot_of(
             todo="Try again in a moment.",
             retry_after_s=1.0,
         )
+    names = sorted(slots)
+    left_out = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     raise NotFound(
         "the server",
-        needs=f"one of its models {', '.join(sorted(slots)) or '(none)'}",
+        needs=f"one of its models {', '.join(names[:_MOST_NAMED]) or '(none)'}{left_out}",
         came=f"{word} for unknown model {model!r}",
         todo="Check the name in the URL.",
     )
