@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,34 @@ def test_a_home_that_takes_no_run_folder_is_served_all_the_same(
     finally:
         server.stop()
     assert any("nobody can see" in each.message for each in caplog.records)
+
+
+def test_a_state_that_is_not_known_all_night_is_one_line(
+    home: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Breaks when a server that is out of file descriptors fills the disk with its log."""
+    home.declare()
+    home.champion(home.version(seed=1))
+    server = home.start()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    n_looks: list[int] = []
+
+    class Counted(RunFolder):
+        """Counts how often it was asked."""
+
+        def refresh(self) -> None:
+            """Note it, and read as it is."""
+            n_looks.append(1)
+            super().refresh()
+
+    joined = Counted.joined(folder, 0, listens_late=False)
+    (folder / "unloaded").write_bytes(b"")  # a file where a folder should be
+    with caplog.at_level(logging.ERROR, logger="renewal.serve"):
+        server._works.run = joined
+        until_s = time.monotonic() + 20
+        while len(n_looks) < 5 and time.monotonic() < until_s:
+            time.sleep(0.02)
+    assert len(n_looks) >= 5
+    messages = [each.message for each in caplog.records]
+    assert messages.count("the worker's state is not known; it is tried again") == 1

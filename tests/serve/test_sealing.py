@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from renewal.registry.leases import Lease
 from renewal.serve.sealing import Sealing
@@ -79,3 +82,28 @@ def test_a_model_that_cannot_be_sealed_does_not_keep_the_others_from_it(home: An
     assert both.n_failed == 1
     assert home.feed("other").rows().features.num_rows == 3
     assert segment.with_name(f"{segment.name}.refused").exists()
+
+
+def test_a_feed_that_fails_all_night_is_one_line(
+    home: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Breaks when the server's own log fills the disk while sealing is tried again."""
+    home.declare()
+    (home.log_folder / "flights").mkdir(parents=True)
+    is_away = [True]
+
+    def feeds(model: str) -> Any:
+        if is_away[0]:
+            raise OSError(model)
+        return home.feed(model)
+
+    with caplog.at_level(logging.ERROR, logger="renewal.serve"):
+        found = Sealing(home.db, home.log_folder, feeds, lambda: ["flights"], int, every_s=0.01)
+        found.start()
+        assert eventually(lambda: found.n_failed >= 5)
+        assert len(caplog.records) == 1
+        is_away[0] = False
+        assert eventually(lambda: not found._is_failing)
+        is_away[0] = True
+        assert eventually(lambda: len(caplog.records) == 2)
+        found.close()

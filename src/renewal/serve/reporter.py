@@ -54,6 +54,7 @@ class Reporter:
         self._batches: dict[tuple[str, str], _Batches] = {}
         self._lock = threading.Lock()
         self._is_failing = False
+        self._is_blind = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="renewal-status", daemon=True)
 
@@ -93,7 +94,11 @@ class Reporter:
                     due_s = monotonic() + _EVERY_S
                     self.write()
             except Exception:  # noqa: BLE001  # the worker border: serving must not end with it
-                _LOG.exception("the worker's state is not known; it is tried again")
+                if not self._is_blind:
+                    _LOG.exception("the worker's state is not known; it is tried again")
+                self._is_blind = True
+            else:
+                self._is_blind = False
 
     def _status(self) -> WorkerStatus:
         works = self._works

@@ -63,6 +63,7 @@ class Sealing:
         self._n_rows_written = n_rows_written
         self._every_s = every_s
         self._holder = holder_name()
+        self._is_failing = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="renewal-seal", daemon=True)
 
@@ -107,5 +108,9 @@ class Sealing:
                 self.seal()
             except Exception:  # noqa: BLE001  # the worker border: segments stay until the next time
                 self.n_failed += 1
-                _LOG.exception("sealing failed; it is tried again")
+                if not self._is_failing:
+                    _LOG.exception("sealing failed; it is tried again")
+                self._is_failing = True
+            else:
+                self._is_failing = False
             sealed_s, n_before = monotonic(), n_written
