@@ -112,6 +112,8 @@ class Batcher:
         Rows together, and rows that may wait.
     is_local : bool
         Whether it may run on the loop: in this process, without the interpreter.
+    tolerance : float, default 0
+        How far a score may be from what it is alone; 0: not at all.
     """
 
     __slots__ = (
@@ -124,6 +126,7 @@ class Batcher:
         "_predict",
         "_queue",
         "_running",
+        "_tolerance",
         "_who",
         "can_batch",
         "max_batch_rows",
@@ -140,6 +143,7 @@ class Batcher:
         max_batch_rows: int = 1024,
         max_queue_rows: int = 10_000,
         is_local: bool = False,
+        tolerance: float = 0.0,
     ) -> None:
         # Unknown until it is warmed up: alone, and in a thread.
         self.can_batch = False
@@ -151,6 +155,7 @@ class Batcher:
         self.max_queue_rows = max_queue_rows
         self._busy_s: dict[int, float] = {}
         self._is_local = is_local
+        self._tolerance = tolerance
         self._queue: deque[Work] = deque()
         self._running: Sequence[Work] = ()
         self._is_busy = False
@@ -320,7 +325,7 @@ class Batcher:
         there = found[-1]
         if isinstance(alone, Exception) or isinstance(there, Exception):
             return False
-        return bool(np.array_equal(alone, there))
+        return is_alike(alone, there, self._tolerance)
 
     def _alone(self, work: Work) -> Scores | Exception:
         try:
@@ -337,6 +342,29 @@ class Batcher:
         size = n_rows if n_rows <= _MOST_SIZES else 1 << (n_rows - 1).bit_length()
         stats.sizes[size] = stats.sizes.get(size, 0) + 1
         stats.seconds[size] = stats.seconds.get(size, 0.0) + took_s
+
+
+def is_alike(alone: Scores, together: Scores, tolerance: float = 0.0) -> bool:
+    """Say whether rows have the same scores alone and together.
+
+    Parameters
+    ----------
+    alone, together : float64 arrays of shape (n_rows, n_scores)
+        Of the same rows.
+    tolerance : float >= 0, unit of a score, default 0
+        The largest difference that is still the same; 0: to the last bit. The largest score of
+        each row, which is its label, must be the same whatever the tolerance.
+
+    Examples
+    --------
+    >>> one, other = np.array([[0.4, 0.6]]), np.array([[0.4, 0.6000001]])
+    >>> is_alike(one, other), is_alike(one, other, 1e-6)
+    (False, True)
+    """
+    if tolerance == 0.0 or alone.shape != together.shape:
+        return bool(np.array_equal(alone, together))
+    is_near = bool((np.abs(alone - together) <= tolerance).all())
+    return is_near and bool((alone.argmax(axis=1) == together.argmax(axis=1)).all())
 
 
 def _late(who: str) -> Unavailable:

@@ -158,12 +158,14 @@ class Loader:
             interface=self._interface(version),
             max_batch_rows=options.max_batch_rows,
             max_queue_rows=options.max_queue_rows,
+            batch_tolerance=options.batch_tolerance,
         )
         _warn_of_redaction(loaded, options.log_redact)
         try:
             samples = list(slot.samples)
             hints = [] if samples else newest_rows(self._feeds, slot.spec.name)
-            warm_up(loaded, samples, hints, batching=options.batching == "when_equal")
+            tolerance = None if options.batching == "never" else options.batch_tolerance
+            warm_up(loaded, samples, hints, tolerance=tolerance)
         except BaseException:
             loaded.release()
             raise

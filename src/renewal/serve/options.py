@@ -19,6 +19,7 @@ OF_A_MODEL = frozenset(
         "compiled",
         "native",
         "batching",
+        "batch_tolerance",
         "max_batch_rows",
         "max_queue_rows",
         "log_sample",
@@ -78,6 +79,9 @@ class ServeOptions:
     batching : {"when_equal", "never"}, default "when_equal"
         Whether requests that wait are predicted together, by a version of which it was found,
         when it was loaded, that a row gets the same scores in company and alone.
+    batch_tolerance : float >= 0, unit of a score, default 0
+        The largest difference between the two that counts as the same. 0: none, which networks
+        on most processors miss by the last bits of a float32; 1e-6 lets them be batched.
     max_batch_rows : int >= 1, default 1024
         Rows that are predicted together at most.
     max_queue_rows : int >= 1, default 10,000
@@ -130,6 +134,7 @@ class ServeOptions:
     grpc_port: int | None = None
     native: Native = "process"
     batching: Batching = "when_equal"
+    batch_tolerance: float = 0.0
     max_batch_rows: int = 1024
     max_queue_rows: int = 10_000
     timeout_s: float = 60.0

@@ -49,7 +49,7 @@ class Loaded:
         The columns that requests bring. None: those of the version. A compressed version may
         read fewer of them than what it was made of: clients go on sending all, and all go into
         the feed, for the next update may need them.
-    max_batch_rows, max_queue_rows : int
+    max_batch_rows, max_queue_rows, batch_tolerance : int, int, float
         As `renewal.serve.batcher.Batcher` takes them.
 
     Attributes
@@ -82,6 +82,7 @@ class Loaded:
         interface: Signature | None = None,
         max_batch_rows: int = 1024,
         max_queue_rows: int = 10_000,
+        batch_tolerance: float = 0.0,
     ) -> None:
         self.version = version
         self.number = str(version.number)
@@ -99,6 +100,7 @@ class Loaded:
             self.predict,
             max_batch_rows=max_batch_rows,
             max_queue_rows=max_queue_rows,
+            tolerance=batch_tolerance,
             # ONNX Runtime lets go of the interpreter while it computes.
             is_local=form == "compiled" or version.manifest.adapter == "onnx",
         )

@@ -15,7 +15,8 @@ from renewal.core.spec import Kind, Signature
 from renewal.data.feed import Feed
 from renewal.data.frame import schema_of, signature_of
 from renewal.models.task import Scores
-from renewal.serve.features import Features, joined
+from renewal.serve.batcher import is_alike
+from renewal.serve.features import Features, is_all_floats, joined
 from renewal.serve.slots import Loaded
 
 _LOG = logging.getLogger("renewal.serve")
@@ -36,7 +37,7 @@ def warm_up(
     samples: Sequence[Features],
     hints: Sequence[Features] = (),
     *,
-    batching: bool = False,
+    tolerance: float | None = None,
 ) -> float:
     """Make a version predict before it serves, and check what it says.
 
@@ -48,16 +49,17 @@ def warm_up(
     loaded : Loaded
         The version.
     samples : sequence of Features
-        Rows of recent requests that were answered, the newest last. A version may refuse some of
-        them, as it may refuse a request, but not all.
+        Rows of recent requests that were answered, the newest last. A version may refuse them,
+        as it may refuse a request; one that raises anything else on them is not served.
     hints : sequence of Features, default ()
         Further rows, such as those of the feed, for want of samples. Nobody has answered them:
         columns may have been redacted, so that a version may refuse them all. Then, and where
         there are none, it is asked by a row of zeros and empty strings; an encoder may rightly
         refuse an empty string, and an image of no bytes is none, so that with such columns a
         failure is only logged.
-    batching : bool, default False
-        Whether requests may be predicted together at all.
+    tolerance : float or None, default None
+        How far a score in company may be from what it is alone, for requests to be predicted
+        together; None: they never are.
 
     Returns
     -------
@@ -70,16 +72,21 @@ def warm_up(
         When it raises on a row that its signature allows, or returns what are no scores.
     """
     signature = loaded.version.manifest.signature
-    real = _fitting(signature, samples)
-    rows = real if real is not None else _hinted(loaded, hints)
+    is_blank = False
     try:
-        row = _first_taken(loaded, rows)
+        found = _answered(loaded, samples) or _answered(loaded, hints)
+        if found is None:
+            is_blank = True
+            blank = Features(signature, table=blank_row(signature))
+            loaded.predict(blank)
+            found = blank, blank
+        rows, row = found
         started_s = perf_counter()
         loaded.predict(row)
         took_s = perf_counter() - started_s
     except Exception as error:  # the plug-in border: a version may raise anything
         may_refuse = any(field.kind in {"string", "bytes"} for field in signature.fields)
-        if may_refuse and real is None:
+        if may_refuse and is_blank:
             _LOG.warning(
                 "warm-up without a real row version=%s error=%s", loaded.version.name, error
             )
@@ -90,11 +97,15 @@ def warm_up(
             came=f"{type(error).__name__}: {error}",
             todo="Do not serve it; train it again, or check its environment.",
         ) from error
-    loaded.batcher.warmed(took_s, can_batch=batching and is_same_in_company(loaded, rows))
+    can_batch = False
+    if tolerance is not None:
+        rows = _varied(signature, rows)
+        can_batch = rows.n_rows > 1 and is_same_in_company(loaded, rows, tolerance)
+    loaded.batcher.warmed(took_s, can_batch=can_batch)
     return took_s
 
 
-def is_same_in_company(loaded: Loaded, rows: Features) -> bool:
+def is_same_in_company(loaded: Loaded, rows: Features, tolerance: float = 0.0) -> bool:
     """Say whether rows get exactly the same scores together and alone.
 
     Matrix products may add up in another order where there are more rows; such a version is
@@ -106,11 +117,13 @@ def is_same_in_company(loaded: Loaded, rows: Features) -> bool:
         The version.
     rows : Features
         Real ones at best; repeated where they are few.
+    tolerance : float, default 0
+        As `renewal.serve.batcher.is_alike` takes it.
     """
     taken: list[int] = []
     alone: list[Scores] = []
     try:
-        for at in range(min(rows.n_rows, _ALONE)):
+        for at in range(min(rows.n_rows, 2 * _ALONE)):
             with suppress(Invalid):
                 alone.append(loaded.predict(rows.take(np.arange(at, at + 1))))
                 taken.append(at)
@@ -118,7 +131,7 @@ def is_same_in_company(loaded: Loaded, rows: Features) -> bool:
         for size in _SIZES:
             picked = (np.arange(size) * 7 + size) % len(taken)
             together = loaded.predict(rows.take(np.array(taken)[picked]))
-            if not np.array_equal(together, expected[picked]):
+            if not is_alike(expected[picked], together, tolerance):
                 return False
     except Exception as error:  # noqa: BLE001  # the plug-in border: then requests go one by one
         _LOG.info("not batched version=%s error=%s", loaded.version.name, error)
@@ -126,33 +139,34 @@ def is_same_in_company(loaded: Loaded, rows: Features) -> bool:
     return True
 
 
-def _hinted(loaded: Loaded, hints: Sequence[Features]) -> Features:
-    """Return the hints where the version takes one of them, else a blank row."""
-    signature = loaded.version.manifest.signature
-    rows = _fitting(signature, hints)
-    if rows is not None:
-        try:
-            _first_taken(loaded, rows)
-        except Invalid as error:
-            _LOG.info("warm-up without rows version=%s error=%s", loaded.version.name, error)
-        else:
-            return rows
-    return Features(signature, table=blank_row(signature))
+def _answered(loaded: Loaded, samples: Sequence[Features]) -> tuple[Features, Features] | None:
+    """Return samples in the version's columns, and the first of them that it answers.
 
-
-def _first_taken(loaded: Loaded, rows: Features) -> Features:
-    """Predict the rows one by one, and return the first that the version does not refuse."""
-    refused: Invalid | None = None
-    for at in range(rows.n_rows):
+    None where there are none, or it refuses all. Refusing rows is no fault: a way back to a
+    stricter version must not be barred by what the present one has been sent.
+    """
+    rows = _fitting(loaded.version.manifest.signature, samples)
+    for at in range(0 if rows is None else rows.n_rows):
+        assert rows is not None
         row = rows.take(np.arange(at, at + 1))
         try:
             loaded.predict(row)
         except Invalid as error:
-            refused = refused or error
+            _LOG.info("a warm-up row is refused version=%s error=%s", loaded.version.name, error)
         else:
-            return row
-    assert refused is not None  # there is at least one row
-    raise refused
+            return rows, row
+    return None
+
+
+def _varied(signature: Signature, rows: Features) -> Features:
+    """Return the rows with made-up ones beside them, where numbers can be made up.
+
+    One row, or a blank one, says nothing: zeros times weights are zeros in any order.
+    """
+    if rows.n_rows >= _ALONE or not is_all_floats(signature):
+        return rows
+    made_up = np.random.default_rng(0).normal(size=(_ALONE, len(signature.fields)))
+    return joined([rows, Features(signature, matrix=made_up)])
 
 
 def _fitting(signature: Signature, samples: Sequence[Features]) -> Features | None:
