@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from renewal.core.errors import Unavailable
+from renewal.core.errors import Failed, Unavailable
 from renewal.core.spec import Field, ModelSpec, Signature
 from renewal.core.version import Manifest, Version
 from renewal.data.rowkey import row_keys
@@ -148,18 +149,33 @@ def test_the_thread_writes_at_once_for_who_waits(
     assert written(tmp_path) == ["A-0"]
 
 
-def test_shadow_and_failed_entries_bring_predictions_but_no_rows(
+def test_shadow_and_refused_entries_bring_no_rows_but_failed_ones_do(
     log: PredictionLog, served: Make, tmp_path: Path
 ) -> None:
+    """Breaks when the rows on which a version failed are nowhere to be looked at."""
     log.add(SPEC, served("A"))
     log.add(SPEC, served("A", is_shadow=True))
     log.add(SPEC, served("B", has_failed=True))
+    log.add(SPEC, replace(served("C", has_failed=True), is_refused=True))
     log.flush()
     (segment,) = read_segments(tmp_path / "log" / "flights")
-    assert segment.rows.num_rows == 1
-    assert segment.predictions["shadow"].to_pylist() == [False, True, False]
-    assert segment.predictions["failed"].to_pylist() == [False, False, True]
-    assert segment.predictions["scores"].to_pylist() == [[0.25, 0.75], [0.25, 0.75], None]
+    assert segment.rows["renewal_key"].to_pylist() == ["A-0", "B-0"]
+    assert segment.predictions["shadow"].to_pylist() == [False, True, False, False]
+    assert segment.predictions["failed"].to_pylist() == [False, False, True, True]
+    assert segment.predictions["scores"].to_pylist() == [[0.25, 0.75], [0.25, 0.75], None, None]
+
+
+def test_who_waits_for_an_entry_that_cannot_be_written_is_told_so(
+    log: PredictionLog, served: Make, tmp_path: Path
+) -> None:
+    """Breaks when, with fsync, an answer leaves that is nowhere on disk."""
+    told: dict[str, BaseException | None] = {}
+    log.add(SPEC, served("A"), lambda error: told.update(A=error))
+    log.add(SPEC, served("B", key="\ud800"), lambda error: told.update(B=error))
+    log.flush()
+    assert told["A"] is None
+    assert isinstance(told["B"], Failed)
+    assert written(tmp_path) == ["A-0"]
 
 
 def test_rows_of_two_signatures_share_a_segment(

@@ -29,8 +29,8 @@ def test_portions_are_the_entries_in_order_and_end_when_full(
 
 
 def test_no_entries_make_empty_tables_of_the_right_schema() -> None:
-    rows, predictions, n_left_out = tables_of(ModelSpec("m", "binary", "late"), [])
-    assert (rows.num_rows, predictions.num_rows, n_left_out) == (0, 0, 0)
+    rows, predictions, left_out = tables_of(ModelSpec("m", "binary", "late"), [])
+    assert (rows.num_rows, predictions.num_rows, left_out) == (0, 0, [])
     assert predictions.schema == PREDICTIONS_SCHEMA
 
 

@@ -208,7 +208,8 @@ class Inference:
                     part.loaded.version.name,
                     exc_info=error,
                 )
-        served = self._served(ticket, (part,))
+        # With what other arms have said of their rows by now.
+        served = self._served(ticket, tuple(ticket.parts), is_refused=isinstance(told, Invalid))
         works.counters.scored(ticket.slot.spec.name, served)
         works.log.add(ticket.slot.spec, served)
         ticket.done(told)
@@ -245,7 +246,9 @@ class Inference:
 
         self._works.log.add(ticket.slot.spec, served, written)
 
-    def _served(self, ticket: Ticket, parts: tuple[Part, ...]) -> Served:
+    def _served(
+        self, ticket: Ticket, parts: tuple[Part, ...], *, is_refused: bool = False
+    ) -> Served:
         return Served(
             ticket.prediction_id,
             ticket.features,
@@ -254,6 +257,7 @@ class Inference:
             ticket.now_us,
             (perf_counter() - ticket.query.started_s) * 1e3,
             sticky=ticket.query.sticky,
+            is_refused=is_refused,
         )
 
 

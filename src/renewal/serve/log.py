@@ -15,7 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from time import sleep
 
-from renewal.core.errors import Unavailable
+from renewal.core.errors import Failed, Unavailable
 from renewal.core.spec import ModelSpec
 from renewal.data.segment import SegmentWriter
 from renewal.serve.options import ServeOptions
@@ -43,7 +43,7 @@ class _Buffer:
 
     spec: ModelSpec
     entries: list[Served] = field(default_factory=list)
-    waiting: list[Done] = field(default_factory=list)
+    waiting: list[tuple[str, Done]] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     n_rows: int = 0
     n_rows_handed: int = 0
@@ -135,7 +135,7 @@ class PredictionLog:
                 buffer.ids.add(served.prediction_id)
                 buffer.n_rows += n_rows
                 if done is not None:
-                    buffer.waiting.append(done)
+                    buffer.waiting.append((served.prediction_id, done))
         if is_full and done is not None:
             done(_log_is_full())
         elif done is not None or self._n_rows >= _FLUSH_ROWS:
@@ -212,7 +212,7 @@ class PredictionLog:
                     buffer.n_rows += taken.n_rows
                 self._failed(taken, error)
                 raise
-            self._hand_over(writer, taken, buffer.redacted)
+            left_out = self._hand_over(writer, taken, buffer.redacted)
             # From here on the writer has them: they must not be given to it twice.
             buffer.n_rows_handed += taken.n_rows
             try:
@@ -234,7 +234,8 @@ class PredictionLog:
                 self._n_rows -= buffer.n_rows_handed
                 self.n_rows_written += buffer.n_rows_handed
             buffer.n_rows_handed = 0
-        _tell(taken.waiting, None)
+        _tell([each for each in taken.waiting if each[0] not in left_out], None)
+        _tell([each for each in taken.waiting if each[0] in left_out], _left_out())
 
     def _buffer(self, spec: ModelSpec) -> _Buffer:
         """Return the buffer of a model, made for its first entry."""
@@ -242,17 +243,25 @@ class PredictionLog:
         fresh = _Buffer(spec, sample=options.log_sample, redacted=frozenset(options.log_redact))
         return self._buffers.setdefault(spec.name, fresh)
 
-    def _hand_over(self, writer: SegmentWriter, taken: _Buffer, redacted: frozenset[str]) -> None:
-        """Make tables of the entries, a few at a time, so that requests get their turn."""
+    def _hand_over(
+        self, writer: SegmentWriter, taken: _Buffer, redacted: frozenset[str]
+    ) -> set[str]:
+        """Make tables of the entries, a few at a time, so that requests get their turn.
+
+        Return the ids of those that no table can hold.
+        """
+        ids: set[str] = set()
         for entries in in_portions(taken.entries, _PORTION_ROWS):
             try:
-                rows, predictions, n_left_out = tables_of(taken.spec, entries, redacted)
+                rows, predictions, left_out = tables_of(taken.spec, entries, redacted)
                 writer.add(rows, predictions)
             except Exception:  # noqa: BLE001  # the worker border: it must not stop those after it
                 _LOG.exception("prediction log left out n_entries=%d", len(entries))
-                n_left_out = len(entries)
-            self.n_entries_left_out += n_left_out
+                left_out = list(entries)
+            self.n_entries_left_out += len(left_out)
+            ids.update(each.prediction_id for each in left_out)
             sleep(_PAUSE_S)
+        return ids
 
     def _writer(self, buffer: _Buffer) -> SegmentWriter:
         """Return the writer of a model; its folder is made here, off the request path."""
@@ -299,9 +308,18 @@ def is_sampled(served: Served, share: float) -> bool:
     return int.from_bytes(digest, "little") < share * 2.0**64
 
 
-def _tell(waiting: list[Done], error: BaseException | None) -> None:
-    for done in waiting:
+def _tell(waiting: list[tuple[str, Done]], error: BaseException | None) -> None:
+    for _, done in waiting:
         done(error)
+
+
+def _left_out() -> Failed:
+    return Failed(
+        "the prediction log",
+        needs="an entry that can be written",
+        came="one that no table can hold",
+        todo="See the server's log for why; an answer that is not logged does not leave.",
+    )
 
 
 def _log_is_full() -> Unavailable:

@@ -28,8 +28,8 @@ _LOG = logging.getLogger("renewal.serve")
 
 def tables_of(
     spec: ModelSpec, entries: Sequence[Served], redacted: Collection[str] = ()
-) -> tuple[pa.Table, pa.Table, int]:
-    """Return the rows table, the predictions table and the number of entries left out.
+) -> tuple[pa.Table, pa.Table, list[Served]]:
+    """Return the rows table, the predictions table and the entries that were left out.
 
     Parameters
     ----------
@@ -43,9 +43,10 @@ def tables_of(
 
     Returns
     -------
-    (pyarrow.Table, pyarrow.Table, int)
-        As `SegmentWriter.add` takes them. Shadow and failed entries bring no rows: the
-        first has been written with its answer, the second was never answered.
+    (pyarrow.Table, pyarrow.Table, list of Served)
+        As `SegmentWriter.add` takes them. Shadow entries bring no rows, for these have been
+        written with their answer, and neither do refused ones, for these rows are wrong. Rows on
+        which a version failed are there: they are what one wants to look at.
 
     Notes
     -----
@@ -55,14 +56,15 @@ def tables_of(
     try:
         facts = facts_of(spec, entries, redacted)
         rows = rows_table(spec, entries, facts, redacted)
-        return rows, predictions_table(entries, facts), 0
+        return rows, predictions_table(entries, facts), []
     except (ValueError, TypeError, pa.ArrowException, RenewalError):
         if len(entries) == 1:
             _LOG.exception("an entry of the prediction log cannot be written model=%s", spec.name)
-            return SYSTEM_SCHEMA.empty_table(), PREDICTIONS_SCHEMA.empty_table(), 1
+            return SYSTEM_SCHEMA.empty_table(), PREDICTIONS_SCHEMA.empty_table(), [*entries]
     parts = [tables_of(spec, [entry], redacted) for entry in entries]
     rows = pa.concat_tables([part[0] for part in parts], promote_options="permissive")
-    return rows, pa.concat_tables([part[1] for part in parts]), sum(part[2] for part in parts)
+    left_out = list(chain.from_iterable(part[2] for part in parts))
+    return rows, pa.concat_tables([part[1] for part in parts]), left_out
 
 
 def in_portions(entries: Sequence[Served], n_rows: int) -> Iterator[Sequence[Served]]:
@@ -205,7 +207,7 @@ def rows_table(
     """Return the answered rows with the feed's system columns."""
     groups: dict[int, list[int]] = {}
     for at, entry in enumerate(entries):
-        if not entry.is_shadow and not entry.has_failed:
+        if not entry.is_shadow and not entry.is_refused:
             groups.setdefault(id(entry.features.signature), []).append(at)
     tables = []
     for alike in groups.values():

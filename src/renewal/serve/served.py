@@ -61,6 +61,8 @@ class Served:
         Whether nobody saw these scores.
     sticky : str or None, default None
         The key by which the whole request was routed, from its sticky header.
+    is_refused : bool, default False
+        Whether a version refused its rows, which are then the caller's to mend.
     """
 
     prediction_id: str
@@ -71,6 +73,7 @@ class Served:
     latency_ms: float
     is_shadow: bool = False
     sticky: str | None = None
+    is_refused: bool = False
 
     @property
     def n_rows(self) -> int:
