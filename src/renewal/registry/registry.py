@@ -180,13 +180,22 @@ class Registry(TokenShelf):
             )
             return {row.alias: row.version_id for row in found}
 
-    def pointers(self) -> dict[str, dict[str, str]]:
-        """Return where every alias of every model points, in one query."""
+    def wishes(self, seq: int) -> tuple[tuple[tuple[int, Plan], ...], dict[str, dict[str, str]]]:
+        """Return what servers are to follow: the plans after number `seq`, and every alias.
+
+        Both of one moment: an alias and a plan that were changed together come together.
+
+        Returns
+        -------
+        (tuple of (int, Plan), dict of str to dict)
+            The plans in order; for each model, its aliases and the ids of their versions.
+        """
         found: dict[str, dict[str, str]] = {}
         with self.db.read() as connection:
+            plans = outbox.after(connection, seq)
             for row in connection.execute(select(aliases)):
                 found.setdefault(row.model, {})[row.alias] = row.version_id
-        return found
+        return plans, found
 
     def move(
         self,

@@ -9,6 +9,7 @@ from renewal.serve.front import Front, Request, Target
 from renewal.serve.guard import NOT_YET, Need
 from renewal.serve.http import Reply, reply_to
 from renewal.serve.query import Query
+from renewal.serve.routing import LONGEST
 from renewal.serve.works import Works
 
 _LOG = logging.getLogger("renewal.serve")
@@ -28,6 +29,13 @@ def query_of(works: Works, front: Front, target: Target, request: Request) -> Qu
         demand_entry(works, request, "predict", query.model)
     sticky = request.header(works.sticky_header)
     if sticky:
+        if len(sticky) > LONGEST:
+            raise Invalid(
+                f"the header {works.options.sticky_header!r}",
+                needs=f"at most {LONGEST:,} characters",
+                came=f"{len(sticky):,}",
+                todo="Send what names the user or the session.",
+            )
         query.sticky = sticky.decode("latin-1")
     return query
 

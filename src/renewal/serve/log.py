@@ -69,7 +69,7 @@ class PredictionLog:
     Attributes
     ----------
     on_flushed : callable
-        Called by the writing thread each time it has written what there was.
+        Called by the writing thread each time it has written what there was, or has tried to.
     """
 
     def __init__(
@@ -186,7 +186,6 @@ class PredictionLog:
             self._wake.clear()
             try:
                 self.flush()
-                self.on_flushed()
             except Exception:  # noqa: BLE001  # the worker border: what could not be written stays
                 # Once: it is tried again every second, perhaps all night.
                 if not self._is_failing:
@@ -196,6 +195,7 @@ class PredictionLog:
                 if self._is_failing:
                     _LOG.warning("prediction log is written again rows=%d", self.n_rows_written)
                 self._is_failing = False
+            self.on_flushed()
 
     def _write(self, buffer: _Buffer) -> None:
         """Write what one model has waiting; one write at a time, requests go on adding."""

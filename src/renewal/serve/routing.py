@@ -19,6 +19,9 @@ T = TypeVar("T")
 FACTS = frozenset({"key", "group", "sticky", "block", "event_time"})
 """The parameters of a request that say something of its rows."""
 
+LONGEST = 1024
+"""Characters of a key, a group or whatever routes: each row of the log holds them."""
+
 _LIST = msgspec.json.Decoder(list[Any])
 # What datetime can hold: the years 1 to 9999.
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
@@ -185,14 +188,15 @@ def _listed(value: Any) -> Any:
 
 
 def _text(value: Any, name: str) -> str:
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and 0 < len(value) <= LONGEST:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    is_long = isinstance(value, str) and value
     raise Invalid(
         WHO,
-        needs=f"for the parameter {name!r} text that is not empty",
-        came=repr(value),
+        needs=f"for the parameter {name!r} text of 1 to {LONGEST:,} characters",
+        came=f"{len(value):,} characters" if is_long else repr(value),
         todo="Send a string, or a list with one for each row.",
     )
 

@@ -289,7 +289,7 @@ class Server:
         gc.freeze()
         if self.options.flush_s <= _COLLECT_S:
             gc.disable()
-            self._works.log.on_flushed = gc.collect
+            self._works.log.on_flushed = _Collector(self.options.flush_s).collect
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
@@ -364,3 +364,23 @@ class Server:
         quiet_s = min(_QUIET_S, self.options.drain_s)
         while self._works.counters.quiet_s < quiet_s and monotonic() < until_s:
             sleep(_STEP_S)
+
+
+class _Collector:
+    """Runs the garbage collector, but not again too soon: with fsync each request is a flush.
+
+    Parameters
+    ----------
+    every_s : float, seconds
+        The shortest time between two collections.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._next_s = 0.0
+
+    def collect(self) -> None:
+        """Collect, unless it was done a moment ago."""
+        if monotonic() >= self._next_s:
+            gc.collect()
+            self._next_s = monotonic() + self._every_s

@@ -168,9 +168,10 @@ class Follower:
                 newest = self._registry.plan(spec.name)
                 if newest is not None:
                     self._hear(*newest)
-        for seq, plan in self._registry.plans_after(max(self._seq - _OVERLAP_PLANS, 0)):
+        plans, pointers = self._registry.wishes(max(self._seq - _OVERLAP_PLANS, 0))
+        for seq, plan in plans:
             self._hear(seq, plan)
-        unloaded, pointers = self._unloaded(), self._registry.pointers()
+        unloaded = self._unloaded()
         for model, slot in list(self.slots.items()):
             self._look(slot, pointers.get(model, {}), is_unloaded=model in unloaded)
         self._placing.check()
