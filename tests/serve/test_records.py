@@ -21,7 +21,9 @@ def test_portions_are_the_entries_in_order_and_end_when_full(
     served: Make, sizes: list[int], n_rows: int
 ) -> None:
     entries = [served(f"P{at}", n_rows=size) for at, size in enumerate(sizes)]
-    portions = list(in_portions(entries, n_rows))
+    taken = list(entries)
+    portions = [list(portion) for portion in in_portions(taken, n_rows)]
+    assert not taken
     assert [entry for portion in portions for entry in portion] == entries
     for portion in portions[:-1]:
         assert sum(each.n_rows for each in portion) >= n_rows

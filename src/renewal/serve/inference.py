@@ -62,10 +62,19 @@ class Ticket:
     def cancel(self) -> None:
         """Leave the batches; nobody is told."""
         if not self.is_over:
-            self.is_over = True
-            for work in self.works:
-                work.cancel()
+            self.end()
             self.generation.leave()
+
+    def end(self) -> None:
+        """Be over; let go of the works, which hold the ticket in turn.
+
+        A request that is a ring of objects waits for the garbage collector, and twenty thousand
+        of them a second keep it busy for a fifth of that second.
+        """
+        self.is_over = True
+        for work in self.works:
+            work.cancel()
+        self.works.clear()
 
 
 class Inference:
@@ -181,9 +190,7 @@ class Inference:
         ticket.n_left -= 1
         if error is None and ticket.n_left:
             return
-        ticket.is_over = True
-        for work in ticket.works:
-            work.cancel()
+        ticket.end()
         try:
             if error is not None:
                 self._failed(ticket, part, error)

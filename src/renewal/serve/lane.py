@@ -138,6 +138,8 @@ class Direct:
 
     def _reply(self, reply: Reply, outcome: Outcome | None = None) -> None:
         self.response_complete = True
+        # It holds this request in turn: see `Ticket.end`.
+        self.ticket = None
         works, (front, target, _path, _query) = self.lane.works, self.way
         counters = works.counters
         model = "" if outcome is not None else works.known(target.model)

@@ -259,7 +259,8 @@ class PredictionLog:
                 _LOG.exception("prediction log left out n_entries=%d", len(entries))
                 left_out = list(entries)
             self.n_entries_left_out += len(left_out)
-            ids.update(each.prediction_id for each in left_out)
+            ids.update([each.prediction_id for each in left_out])
+            left_out.clear()
             sleep(_PAUSE_S)
         return ids
 

@@ -67,24 +67,28 @@ def tables_of(
     return rows, pa.concat_tables([part[1] for part in parts]), left_out
 
 
-def in_portions(entries: Sequence[Served], n_rows: int) -> Iterator[Sequence[Served]]:
-    """Yield the entries in order, about `n_rows` rows at a time.
+def in_portions(entries: list[Served], n_rows: int) -> Iterator[list[Served]]:
+    """Take the entries out of a list and yield them in order, about `n_rows` rows at a time.
+
+    Whoever lets go of each portion frees it: to free twenty thousand entries at once holds the
+    interpreter for 25 ms.
 
     Parameters
     ----------
-    entries : sequence of Served
-        Never split: one that is larger makes a portion of its own.
+    entries : list of Served
+        Is empty in the end. None is split: one that is larger makes a portion of its own.
     n_rows : int
         After which a portion ends.
     """
-    start, n_held = 0, 0
-    for at, entry in enumerate(entries):
-        n_held += entry.n_rows
-        if n_held >= n_rows:
-            yield entries[start : at + 1]
-            start, n_held = at + 1, 0
-    if start < len(entries):
-        yield entries[start:]
+    entries.reverse()
+    while entries:
+        portion: list[Served] = []
+        n_held = 0
+        while entries and n_held < n_rows:
+            portion.append(entries.pop())
+            n_held += portion[-1].n_rows
+        yield portion
+        portion.clear()
 
 
 @dataclass(slots=True)
