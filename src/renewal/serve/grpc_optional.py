@@ -8,6 +8,8 @@ from typing import Protocol
 from renewal.core.errors import Missing
 from renewal.serve.works import Works
 
+_EXTRA = frozenset({"grpc", "google"})
+
 
 class Listener(Protocol):
     """What answers beside HTTP, on the same event loop; its coroutines belong there."""
@@ -36,6 +38,8 @@ def grpc_listener(works: Works) -> Listener | None:
     try:
         module = import_module("renewal.serve.grpc_server")
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise  # ours to mend, and no matter of what is installed
         raise Missing(
             "renewal serve",
             needs="the extra 'grpc' to answer on a gRPC port",

@@ -110,5 +110,6 @@ def closed(who: str) -> RenewalError:
         who,
         needs="an open runtime",
         came="a closed one",
-        todo="Load the version again.",
+        todo="Send it again: another version answers by now.",
+        retry_after_s=1.0,
     )

@@ -213,7 +213,7 @@ class Placing:
             return
         loaded: dict[str, Loaded] = {}
         try:
-            for version_id in before.plan.versions:
+            for version_id in before.loaded:
                 loaded[version_id] = self._loader.load(slot, version_id)
         except Exception:  # noqa: BLE001  # the worker border: both are tried again later
             _LOG.exception("the version before does not load either model=%s", slot.spec.name)
