@@ -99,9 +99,9 @@ def test_a_column_to_be_redacted_that_is_not_there_is_told(
 ) -> None:
     """Breaks when a misspelt name of a column is logged in the clear, and nobody hears of it."""
     first(home)
-    home.start(native="thread", log_redact=(COLUMNS[0], "nmae"))
+    home.start(native="thread", log_redact=(COLUMNS[0], "surname"))
     (said,) = [each.message for each in caplog.records if "log_redact" in each.message]
-    assert "missing=nmae columns=distance,hour,carrier_delay" in said
+    assert "missing=surname columns=distance,hour,carrier_delay" in said
 
 
 def _eventually(holds: Callable[[], bool]) -> bool:
