@@ -174,3 +174,11 @@ def _no_version(connection: Connection, model: str, ref: str) -> NotFound:
 def _nearest(name: str, known: Any) -> str:
     near = get_close_matches(name, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def pointers(connection: Connection) -> dict[str, dict[str, str]]:
+    """Return where every alias of every model points, in one query."""
+    found: dict[str, dict[str, str]] = {}
+    for row in connection.execute(select(aliases)):
+        found.setdefault(row.model, {})[row.alias] = row.version_id
+    return found

@@ -190,12 +190,8 @@ class Registry(TokenShelf):
         (tuple of (int, Plan), dict of str to dict)
             The plans in order; for each model, its aliases and the ids of their versions.
         """
-        found: dict[str, dict[str, str]] = {}
         with self.db.read() as connection:
-            plans = outbox.after(connection, seq)
-            for row in connection.execute(select(aliases)):
-                found.setdefault(row.model, {})[row.alias] = row.version_id
-        return plans, found
+            return outbox.after(connection, seq), lookup.pointers(connection)
 
     def move(
         self,
