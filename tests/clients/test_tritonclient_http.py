@@ -265,10 +265,10 @@ def test_classes_come_in_order_with_their_names(
 @pytest.mark.parametrize(
     ("rows", "datatype", "says"),
     [
-        (ROWS[:, :2], "FP64", r"shape \[n\] or \[n, 1\]"),
+        (ROWS[:, :2], "FP64", r"shape \[n, 3\]"),
         (ROWS.reshape(3, 3, 1), "FP64", r"shape \[n\] or \[n, 1\]"),
         (ROWS[:0], "FP64", "at least one row"),
-        (ROWS > 0, "BOOL", r"\[n, 1\]"),
+        (ROWS > 0, "BOOL", "a datatype of numbers"),
     ],
 )
 @pytest.mark.parametrize("is_binary", [True, False])
