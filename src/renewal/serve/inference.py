@@ -216,7 +216,7 @@ class Inference:
                     exc_info=error,
                 )
         # With what other arms have said of their rows by now.
-        served = self._served(ticket, tuple(ticket.parts), is_refused=isinstance(told, Invalid))
+        served = self._served(ticket, tuple(ticket.parts), is_refused=not isinstance(told, Failed))
         works.counters.scored(ticket.slot.spec.name, served)
         works.log.add(ticket.slot.spec, served)
         ticket.done(told)

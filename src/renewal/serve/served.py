@@ -62,7 +62,8 @@ class Served:
     sticky : str or None, default None
         The key by which the whole request was routed, from its sticky header.
     is_refused : bool, default False
-        Whether a version refused its rows, which are then the caller's to mend.
+        Whether its rows were refused, or not looked at in time: no version is at fault, and the
+        caller will send them again.
     """
 
     prediction_id: str
