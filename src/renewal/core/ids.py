@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
-_THIRTEEN = "%s" * 13
+# A byte to one of the 32 digits: of 256 values each digit gets eight.
+_DIGIT_OF_BYTE = bytes(map(ord, _ALPHABET)) * 8
+_N_TIME, _N_RANDOM = 10, 16
 _PERSON = b"renewal-key"
 
 
@@ -28,39 +30,30 @@ def new_id() -> str:
     ----------
     .. [1] The ULID specification, https://github.com/ulid/spec
     """
-    value = (time.time_ns() // 1_000_000) << 80 | _random_bits()
-    # 10 bits at a time: an id is made for every request.
-    return _THIRTEEN % (
-        _PAIRS[value >> 120],
-        _PAIRS[value >> 110 & 1023],
-        _PAIRS[value >> 100 & 1023],
-        _PAIRS[value >> 90 & 1023],
-        _PAIRS[value >> 80 & 1023],
-        _PAIRS[value >> 70 & 1023],
-        _PAIRS[value >> 60 & 1023],
-        _PAIRS[value >> 50 & 1023],
-        _PAIRS[value >> 40 & 1023],
-        _PAIRS[value >> 30 & 1023],
-        _PAIRS[value >> 20 & 1023],
-        _PAIRS[value >> 10 & 1023],
-        _PAIRS[value & 1023],
-    )
+    return _written(time.time_ns() // 1_000_000) + _random_digits()
 
 
-def _random_bits() -> int:
+@lru_cache(maxsize=4)
+def _written(milliseconds: int) -> str:
+    """Return the digits of an instant; many ids are made in the same millisecond."""
+    shifts = range(5 * (_N_TIME - 1), -1, -5)
+    return "".join(_ALPHABET[milliseconds >> shift & 31] for shift in shifts)
+
+
+def _random_digits() -> str:
     """Return 80 bits of the system's randomness, which is asked for 1,024 times as many."""
     try:
         return _unused.pop()
     except IndexError:
-        data = os.urandom(10 * 1024)
-        fresh = [int.from_bytes(data[at : at + 10], "big") for at in range(0, len(data), 10)]
+        digits = os.urandom(_N_RANDOM * 1024).translate(_DIGIT_OF_BYTE).decode()
+        fresh = [digits[at : at + _N_RANDOM] for at in range(0, len(digits), _N_RANDOM)]
         found = fresh.pop()
         _unused.extend(fresh)
         return found
 
 
-# A fork must not hand out the numbers that its parent hands out.
-_unused: list[int] = []
+# A fork must not hand out the digits that its parent hands out.
+_unused: list[str] = []
 os.register_at_fork(after_in_child=_unused.clear)
 
 

@@ -62,6 +62,9 @@ PREDICTIONS_SCHEMA = pa.schema(
 )
 """One row for each (row, version) that was scored; `scores` is null where it failed."""
 
+UNIQUE_TEXTS = frozenset({KEY, "key", "prediction_id"})
+"""Text columns of the three tables in which hardly a value stands twice."""
+
 _order_lock = threading.Lock()
 _last_order = 0
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import (
     CommitFailedError,
     DeltaError,
@@ -20,13 +27,16 @@ from deltalake.exceptions import (
 from pyarrow.fs import LocalFileSystem
 
 from renewal.core.errors import Conflict, Invalid, NotFound, RenewalError, Unavailable
+from renewal.data.columns import UNIQUE_TEXTS
 from renewal.data.files import TARGET_BYTES, Bounds, View, entry_path, sync_commits, view_of
 from renewal.data.segment import sync_folder
 
 _MAX_SMALL_FILES = 128
 _MAX_OLD_VIEWS = 4
 # Row groups are what a reader can skip inside a compacted file.
-_WRITER = WriterProperties(compression="SNAPPY", max_row_group_size=16_384)
+_GROUP_ROWS = 16_384
+_PLAIN = ColumnProperties(dictionary_enabled=False)
+_DICTIONARY = ColumnProperties(dictionary_enabled=True)
 
 
 class AppendTable:
@@ -155,7 +165,7 @@ class AppendTable:
                     mode="append",
                     schema_mode="merge" if is_wider else None,
                     commit_properties=CommitProperties(app_transactions=written or None),
-                    writer_properties=_WRITER,
+                    writer_properties=_written_as(data.schema),
                 )
             except (DeltaError, OSError) as error:
                 raise _not_appended(self.path, error, is_numbered=bool(written)) from error
@@ -191,7 +201,10 @@ class AppendTable:
                 return False
             before = table.version()
             try:
-                table.optimize.compact(target_size=TARGET_BYTES, writer_properties=_WRITER)
+                table.optimize.compact(
+                    target_size=TARGET_BYTES,
+                    writer_properties=_written_as(pa.schema(table.schema().to_arrow())),
+                )
             except CommitFailedError:
                 # Another process joined the same files first: the work is done.
                 return False
@@ -277,6 +290,25 @@ class AppendTable:
                 self._old.popitem(last=False)
         self._old.move_to_end(version)
         return self._old[version]
+
+
+def _written_as(schema: pa.Schema) -> WriterProperties:
+    """Return how a table's columns are encoded: a dictionary for text that may repeat.
+
+    For numbers, and for keys that hardly do, to look for what repeats costs twice the rest of
+    the writing and, where nothing does, a fifth more bytes and a reading five times as long.
+    """
+    texts = [
+        field.name
+        for field in schema
+        if pa.types.is_string(field.type) and field.name not in UNIQUE_TEXTS
+    ]
+    return WriterProperties(
+        compression="SNAPPY",
+        max_row_group_size=_GROUP_ROWS,
+        default_column_properties=_PLAIN,
+        column_properties=dict.fromkeys(texts, _DICTIONARY),
+    )
 
 
 def _fitted(data: pa.Table, schema: pa.Schema) -> tuple[pa.Table, bool]:

@@ -24,7 +24,7 @@ from renewal.data.columns import (
 )
 from renewal.data.frame import require_column
 from renewal.data.labels import label_column
-from renewal.data.stamp import instants_of, texts
+from renewal.data.stamp import instants_of, text_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def read_feedback(
         column = require_column(table, "arrived_at", who=who, use="arrival")
         arrived_us = instants_of(column, "arrived_at", who=who)
     return Feedback(
-        names=texts(table.column(by), who=who, use=by),
+        names=text_column(table.column(by), who=who, use=by).to_pylist(),
         by_prediction=by == "prediction_id",
         label=label,
         arrived_us=arrived_us,

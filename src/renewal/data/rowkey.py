@@ -16,6 +16,7 @@ from renewal.data.tensors import is_opaque
 
 _PERSON = b"renewal-row"
 _DIGEST_BYTES = 16
+_CELL = np.dtype([("there", "u1"), ("word", "<f8")])
 
 
 def row_keys(features: pa.Table) -> list[str]:
@@ -66,16 +67,15 @@ def row_keys(features: pa.Table) -> list[str]:
 
 def _fixed(columns: list[pa.ChunkedArray], n_rows: int) -> npt.NDArray[np.uint8]:
     """Encode the columns of fixed width into one matrix of bytes, (n_rows, 9 * n_columns)."""
-    matrix = np.zeros((n_rows, 9 * len(columns)), np.uint8)
     if columns and all(pa.types.is_float64(each.type) for each in columns):
         # What is logged by the thousand: a null is a NaN here, and both are missing.
         values = np.column_stack([_numpy(each) for each in columns])
         there = ~np.isnan(values)
-        words = np.where(there, values + 0.0, 0.0).astype("<f8")
-        cells = matrix.reshape(n_rows, len(columns), 9)
-        cells[:, :, 0] = there
-        cells[:, :, 1:] = words.view(np.uint8).reshape(n_rows, len(columns), 8)
-        return matrix
+        cells = np.empty(values.shape, _CELL)
+        cells["there"] = there
+        cells["word"] = np.where(there, values + 0.0, 0.0)
+        return cells.view(np.uint8).reshape(n_rows, 9 * len(columns))
+    matrix = np.zeros((n_rows, 9 * len(columns)), np.uint8)
     for at, column in enumerate(columns):
         present = ~_numpy(pc.is_null(column, nan_is_null=True))
         values = _numpy(pc.fill_null(column, _zero(column.type)))

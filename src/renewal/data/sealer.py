@@ -12,7 +12,8 @@ from renewal.core.errors import Corrupt, Invalid, RenewalError, Unavailable
 from renewal.data.feed import Feed
 from renewal.data.segment import Segment, read_segment, segment_paths, sync_folder
 
-_COMMIT_ROWS = 50_000
+# Rows and predictions: files of so many are as large as compaction makes them, and are left alone.
+_COMMIT_ROWS = 200_000
 _STEP_S = 0.02
 
 _log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class Sealer:
         return n_rows
 
     def _batches(self, refused: list[RenewalError]) -> Iterator[list[Segment]]:
-        """Yield segments, by worker and number, some 50,000 rows at a time."""
+        """Yield segments, by worker and number, 100,000 rows with their predictions at a time."""
         batch: list[Segment] = []
         n_rows = 0
         for path in segment_paths(self._folder):

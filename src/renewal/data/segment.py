@@ -32,6 +32,7 @@ __all__ = [
 Durability = Literal["interval", "fsync"]
 
 SUFFIX = ".arrow"
+_Part = tuple[pa.Table, pa.Table]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,14 +101,13 @@ class SegmentWriter:
         self._lock = threading.Lock()
         # Flushing holds its own lock: nobody who adds waits for the disk.
         self._flushing = threading.Lock()
-        self._rows: list[pa.Table] = []
-        self._predictions: list[pa.Table] = []
+        self._parts: list[_Part] = []
 
     @property
     def n_waiting(self) -> int:
         """Rows and predictions that were added and are not in a segment yet."""
         with self._lock:
-            return sum(part.num_rows for part in (*self._rows, *self._predictions))
+            return sum(table.num_rows for part in self._parts for table in part)
 
     def add(self, rows: pa.Table, predictions: pa.Table) -> None:
         """Take rows and predictions; with durability ``fsync``, return when they are on disk.
@@ -128,15 +128,13 @@ class SegmentWriter:
         """
         _check(rows, predictions)
         with self._lock:
-            if rows.num_rows:
-                self._rows.append(rows)
-            if predictions.num_rows:
-                self._predictions.append(predictions)
+            if rows.num_rows or predictions.num_rows:
+                self._parts.append((rows, predictions))
         if self.durability == "fsync":
             self.flush()
 
     def flush(self) -> int:
-        """Write what was added as a segment.
+        """Write what was added as a segment; as several, where one table cannot hold all rows.
 
         Returns
         -------
@@ -148,18 +146,18 @@ class SegmentWriter:
         Unavailable
             When the disk does not take it; it stays in memory for the next flush.
         """
+        n_rows = 0
         with self._flushing:
             with self._lock:
-                rows, self._rows = self._rows, []
-                predictions, self._predictions = self._predictions, []
-            if not rows and not predictions:
-                return 0
+                parts, self._parts = self._parts, []
+            left = _joined(parts)
             try:
-                return self._write(rows, predictions)
+                while left:
+                    n_rows += self._write(*left[0])
+                    del left[0]
             except OSError as error:
                 with self._lock:
-                    self._rows[:0] = rows
-                    self._predictions[:0] = predictions
+                    self._parts[:0] = left
                 raise Unavailable(
                     "SegmentWriter.flush",
                     needs=f"a disk that takes a segment in {self.folder}",
@@ -167,23 +165,38 @@ class SegmentWriter:
                     todo="Make room there; nothing is lost while the process lives.",
                     retry_after_s=5.0,
                 ) from error
+        return n_rows
 
-    def _write(self, rows: list[pa.Table], predictions: list[pa.Table]) -> int:
-        # Rows of two versions may differ by a column: nulls fill the gap.
-        all_rows = (
-            pa.concat_tables(rows, promote_options="permissive")
-            if rows
-            else SYSTEM_SCHEMA.empty_table()
-        )
-        all_predictions = pa.concat_tables([PREDICTIONS_SCHEMA.empty_table(), *predictions])
-        segment = Segment(self.worker, self.n_segments, all_rows, all_predictions)
+    def _write(self, rows: pa.Table, predictions: pa.Table) -> int:
+        segment = Segment(self.worker, self.n_segments, rows, predictions)
         # Somebody may have cleared it away, or mounted another disk there.
         self.folder.mkdir(parents=True, exist_ok=True)
         write_segment(self.folder, segment)
         self.n_segments += 1
-        self.n_rows += all_rows.num_rows
-        self.n_predictions += all_predictions.num_rows
-        return int(all_rows.num_rows)
+        self.n_rows += rows.num_rows
+        self.n_predictions += predictions.num_rows
+        return int(rows.num_rows)
+
+
+def _joined(parts: list[_Part]) -> list[_Part]:
+    """Return one part for all; where columns of one name differ in type, one for each schema.
+
+    What the feed cannot hold beside the rest is then put aside by the sealer, and nothing else.
+    """
+    if not parts:
+        return []
+    rows = [each for each, _ in parts if each.num_rows] or [SYSTEM_SCHEMA.empty_table()]
+    try:
+        # Rows of two versions may differ by a column: nulls fill the gap.
+        together = pa.concat_tables(rows, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        alike: dict[str, list[_Part]] = {}
+        for part in parts:
+            alike.setdefault(str(part[0].schema), []).append(part)
+        if len(alike) == 1:
+            raise
+        return [whole for group in alike.values() for whole in _joined(group)]
+    return [(together, pa.concat_tables([predictions for _, predictions in parts]))]
 
 
 def write_segment(folder: Path, segment: Segment) -> Path:

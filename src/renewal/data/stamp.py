@@ -92,20 +92,18 @@ def stamp(
     """
     _check_feature_names(features, who)
     n_rows = features.num_rows
-    keys = row_keys(features) if key is None else texts(key, who=who, use="key")
-    key_hash = hash_keys(keys) if key_hash is None else key_hash
-    group_hash = key_hash if group is None else hash_keys(texts(group, who=who, use="group"))
-    stickies: list[Any] | None = None if sticky is None else texts(sticky, who=who, use="sticky")
-    if stickies is None or stickies == keys:
-        stickies = [None] * n_rows
+    keys = pa.array(row_keys(features)) if key is None else text_column(key, who=who, use="key")
+    key_hash = _hashes(keys) if key_hash is None else key_hash
+    group_hash = key_hash if group is None else _hashes(text_column(group, who=who, use="group"))
+    stickies = keys if sticky is None else text_column(sticky, who=who, use="sticky")
     arrived = np.broadcast_to(np.asarray(arrived_us, np.int64), (n_rows,))
     event = arrived if event_us is None else np.asarray(event_us, np.int64)
-    blocks = None if block is None else hash_keys(texts(block, who=who, use="block"))
+    blocks = None if block is None else _hashes(text_column(block, who=who, use="block"))
     system = {
-        KEY: pa.array(keys, pa.string()),
+        KEY: keys,
         KEY_HASH: pa.array(key_hash.view(np.int64)),
         GROUP_HASH: pa.array(group_hash.view(np.int64)),
-        STICKY: pa.array(stickies, pa.string()),
+        STICKY: pa.nulls(n_rows, pa.string()) if stickies.equals(keys) else stickies,
         EVENT_AT: instants(event),
         ARRIVED_AT: instants(arrived),
         BLOCK: pa.array(_blocks(spec, event, group_hash, blocks)),
@@ -223,7 +221,7 @@ def instants_of(
     return int64s(column)
 
 
-def texts(values: Any, *, who: str, use: str) -> list[str]:
+def text_column(values: Any, *, who: str, use: str) -> pa.StringArray:
     """Return keys of any type as text, as Python's `str` writes them.
 
     Raises
@@ -233,10 +231,9 @@ def texts(values: Any, *, who: str, use: str) -> list[str]:
     """
     column = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
     _refuse_nulls(column, use, who)
-    found: list[Any] = column.to_pylist()
-    if pa.types.is_string(column.type):
-        return found
-    return [str(value) for value in found]
+    if not pa.types.is_string(column.type):
+        return pa.array(map(str, column.to_pylist()), pa.string())
+    return column if isinstance(column, pa.Array) else column.combine_chunks()
 
 
 def block_length_us(spec: ModelSpec) -> int | None:
@@ -264,7 +261,13 @@ def _blocks(
     return (group_hash if named is None else named).view(np.int64)
 
 
+def _hashes(keys: pa.StringArray) -> npt.NDArray[np.uint64]:
+    return hash_keys(keys.to_pylist())
+
+
 def _refuse_nulls(column: pa.ChunkedArray | pa.Array, use: str, who: str) -> None:
+    if not column.null_count and not pa.types.is_floating(column.type):
+        return
     missing = pc.is_null(column, nan_is_null=True)
     n_missing = pc.sum(missing).as_py() or 0
     if n_missing:
