@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from types import MappingProxyType
 
 from renewal.core.plan import Arm, Plan
@@ -39,8 +38,8 @@ def test_a_requests_time_counts_once_in_its_bucket(served: Make) -> None:
     """Breaks when a request of two arms counts twice, or a time lands one bucket off."""
     counters = Counters()
     for latency_ms in (0.5, 0.51, 9999.0, 10001.0):
-        counters.scored("flights", replace(served("A"), latency_ms=latency_ms))
-    counters.scored("flights", replace(served("B", 2, ("a", "b")), latency_ms=2.0))
+        counters.scored("flights", served("A")._replace(latency_ms=latency_ms))
+    counters.scored("flights", served("B", 2, ("a", "b"))._replace(latency_ms=2.0))
     times = of(counters.counts(), "request_seconds")
     own = times["flights", "v1", "champion"]
     assert [(at, n) for at, n in enumerate(own[:-1]) if n] == [

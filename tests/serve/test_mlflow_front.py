@@ -67,10 +67,13 @@ def test_every_form_is_answered_alike(client: Any) -> None:
     ):
         answer = invoke(client, body)
         assert answer.status == 200, answer.body
-        assert answer.body == {"predictions": v2.output("value")}
-        assert answer.headers["x-renewal-version"] == "v1"
-        assert answer.headers["x-renewal-arm"] == "champion"
-        assert answer.headers["x-renewal-prediction-id"]
+        told = {
+            "prediction_id": answer.headers["x-renewal-prediction-id"],
+            "version": answer.headers["x-renewal-version"],
+            "arm": answer.headers["x-renewal-arm"],
+        }
+        assert answer.body == {"predictions": v2.output("value"), "parameters": told}
+        assert (told["version"], told["arm"]) == ("v1", "champion")
     for kind in ("text/csv", "text/csv; charset=utf-8", "text/CSV;charset=UTF-8"):
         status, _, text = sent(
             client, "POST", "/invocations?model=delays", CSV.encode(), Content_Type=kind
@@ -89,18 +92,19 @@ def test_a_classifier_gives_labels_or_probabilities(client: Any) -> None:
 
 
 def test_the_model_is_named_in_the_url_a_header_or_the_params(client: Any) -> None:
-    expected = invoke(client, SPLIT).body
-    assert invoke(client, {**SPLIT, "params": {"model": "delays"}}, "/invocations").body == expected
+    expected = invoke(client, SPLIT).body["predictions"]
+    named = {**SPLIT, "params": {"model": "delays"}}
+    assert invoke(client, named, "/invocations").body["predictions"] == expected
     header = {**TAKES, "x-renewal-model": "delays"}
-    assert client.send("POST", "/invocations", SPLIT, **header).body == expected
+    assert client.send("POST", "/invocations", SPLIT, **header).body["predictions"] == expected
     for body, path in (
         (SPLIT, "/invocations?version=1&model=delays"),
         (SPLIT, "/invocations?version=champion&model=delays"),
         ({**SPLIT, "params": {"version": 1}}, "/invocations?model=delays"),
     ):
         answer = invoke(client, body, path)
-        assert answer.body == expected
-        assert answer.headers["x-renewal-arm"] == "pinned"
+        assert answer.body["predictions"] == expected
+        assert answer.body["parameters"]["arm"] == answer.headers["x-renewal-arm"] == "pinned"
 
 
 def test_a_mixed_answer_says_which_version_answered_each_row(client: Any) -> None:

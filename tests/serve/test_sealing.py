@@ -44,8 +44,8 @@ def test_many_rows_are_sealed_before_the_time_has_come(home: Any) -> None:
     home.champion(home.version())
     server = home.start(native="thread", flush_s=0.05, seal_s=3600.0)
     client = home.client(server)
-    assert client.infer("flights", 60_000).status == 200
-    assert eventually(lambda: home.feed("flights").rows().features.num_rows == 60_000)
+    assert client.infer("flights", 110_000).status == 200
+    assert eventually(lambda: home.feed("flights").rows().features.num_rows == 110_000)
 
 
 def test_two_workers_that_seal_at_once_take_every_row_in_once(home: Any) -> None:

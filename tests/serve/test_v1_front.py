@@ -39,6 +39,13 @@ def probabilities(client: Any) -> list[list[float]]:
     return found
 
 
+def told(answer: Any, arm: str = "champion") -> dict[str, str]:
+    """Return what a body must say of who answered: the same as its headers."""
+    prediction_id = answer.headers["x-renewal-prediction-id"]
+    assert (answer.headers["x-renewal-version"], answer.headers["x-renewal-arm"]) == ("v1", arm)
+    return {"prediction_id": prediction_id, "version": "v1", "arm": arm}
+
+
 def test_every_form_is_answered_in_its_shape_and_as_v2(client: Any) -> None:
     expected = probabilities(client)
     body: dict[str, Any]
@@ -46,15 +53,14 @@ def test_every_form_is_answered_in_its_shape_and_as_v2(client: Any) -> None:
         answer = client.send("POST", "/v1/models/flights:predict", body)
         assert answer.status == 200
         assert answer.body == {
-            "predictions": [{"label": int(row[1] > 0.5), "probability": row} for row in expected]
+            "predictions": [{"label": int(row[1] > 0.5), "probability": row} for row in expected],
+            "parameters": told(answer),
         }
     for body in ({"inputs": BY_COLUMN}, {"inputs": ROWS}):
         answer = client.send("POST", "/v1/models/flights:predict", body)
         labels = [int(row[1] > 0.5) for row in expected]
-        assert answer.body == {"outputs": {"label": labels, "probability": expected}}
-        assert answer.headers["x-renewal-version"] == "v1"
-        assert answer.headers["x-renewal-arm"] == "champion"
-        assert answer.headers["x-renewal-prediction-id"]
+        outputs = {"label": labels, "probability": expected}
+        assert answer.body == {"outputs": outputs, "parameters": told(answer)}
 
 
 def test_what_v1_was_asked_is_logged_like_any_other(home: Any) -> None:
@@ -89,10 +95,11 @@ def test_one_output_has_no_name_and_gaps_may_be_nan(home: Any) -> None:
     assert len(rows.body["predictions"]) == 2
     assert all(isinstance(each, float) for each in rows.body["predictions"])
     columns = client.send("POST", "/v1/models/delays:predict", {"inputs": {"origin": ["JFK"]}})
-    assert columns.body == {"outputs": rows.body["predictions"][:1]}
+    expected = rows.body["predictions"][:1]
+    assert columns.body == {"outputs": expected, "parameters": told(columns)}
     encoded = {"instances": [{"b64": "SkZL"}]}  # JFK
     answer = client.send("POST", "/v1/models/delays:predict", encoded)
-    assert answer.body == {"predictions": rows.body["predictions"][:1]}
+    assert answer.body == {"predictions": expected, "parameters": told(answer)}
 
 
 def test_versions_are_numbers_and_labels_are_aliases(client: Any) -> None:

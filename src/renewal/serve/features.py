@@ -30,7 +30,7 @@ class Features:
     signature : Signature
         Names the columns, in order.
     matrix : float64 array of shape (n_rows, n_columns), or None
-        Only where every column is a float; NaN is a gap.
+        Only where every column is a float; NaN is a gap. None: the rows came as a table.
     table : pyarrow.Table or None
         Conformed to the signature. One of the two is there.
 
@@ -43,33 +43,28 @@ class Features:
     (1, [{'a': 1.0, 'b': None}])
     """
 
-    __slots__ = ("_matrix", "_table", "n_rows", "signature")
+    __slots__ = ("_table", "matrix", "n_rows", "signature")
 
     def __init__(
         self, signature: Signature, *, matrix: Matrix | None = None, table: pa.Table | None = None
     ) -> None:
         self.signature = signature
-        self._matrix = matrix
+        self.matrix = matrix
         self._table = table
         rows: Any = table if matrix is None else matrix
         self.n_rows: int = len(rows)
 
-    @property
-    def matrix(self) -> Matrix | None:
-        """The matrix in which the rows came; None: they came as a table."""
-        return self._matrix
-
     def table(self) -> pa.Table:
         """Return the rows as a table with the schema of the signature; made once."""
         if self._table is None:
-            assert self._matrix is not None
-            self._table = table_of(self.signature, self._matrix)
+            assert self.matrix is not None
+            self._table = table_of(self.signature, self.matrix)
         return self._table
 
     def take(self, rows: Rows) -> Features:
         """Return some of the rows, in the order of their numbers."""
-        if self._matrix is not None:
-            return Features(self.signature, matrix=self._matrix[rows])
+        if self.matrix is not None:
+            return Features(self.signature, matrix=self.matrix[rows])
         return Features(self.signature, table=self.table().take(pa.array(rows)))
 
     def as_read_by(self, signature: Signature) -> Features:
@@ -82,10 +77,10 @@ class Features:
         """
         if signature is self.signature or signature == self.signature:
             return self
-        places = _places(self.signature, signature) if self._matrix is not None else None
+        places = _places(self.signature, signature) if self.matrix is not None else None
         if places is not None:
-            assert self._matrix is not None
-            return Features(signature, matrix=self._matrix[:, places])
+            assert self.matrix is not None
+            return Features(signature, matrix=self.matrix[:, places])
         return Features(signature, table=conform_part(self.table(), signature, who=WHO))
 
 
@@ -96,10 +91,14 @@ def is_all_floats(signature: Signature) -> bool:
 
 def table_of(signature: Signature, matrix: Matrix) -> pa.Table:
     """Return a matrix as a table; NaN becomes null."""
-    columns = [
-        pa.array(matrix[:, at], pa.float64(), from_pandas=True) for at in range(matrix.shape[1])
+    # Column by column in memory, so that those without a gap are taken as they lie.
+    columns = np.ascontiguousarray(matrix.T)
+    has_gaps: list[bool] = np.any(np.isnan(columns), axis=1).tolist()
+    arrays = [
+        pa.array(values, pa.float64(), from_pandas=has_gap)
+        for values, has_gap in zip(columns, has_gaps, strict=True)
     ]
-    return pa.table(columns, schema=schema_of(signature))
+    return pa.table(arrays, schema=schema_of(signature))
 
 
 def joined(parts: Sequence[Features]) -> Features:

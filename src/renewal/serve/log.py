@@ -1,8 +1,10 @@
 """The prediction log: what was answered goes to a buffer, and from there to segments.
 
-A request only appends to a list. A thread swaps the list for an empty one, makes tables
-of it and writes them; on failure they stay and are tried again. With ``fsync`` a request
-waits for the write that holds it, and all that wait share one.
+A request only appends to a list, which is copied into columns some dozens of rows at a time.
+Each time a thousand rows have come, and before each write, a thread swaps the columns for empty
+ones and makes tables of them; once in a while it writes these. On failure they stay and are
+tried again. With ``fsync`` a request waits for the write that holds it, and all that wait share
+one.
 """
 
 from __future__ import annotations
@@ -13,19 +15,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 from renewal.core.errors import Failed, Unavailable
 from renewal.core.spec import ModelSpec
 from renewal.data.segment import SegmentWriter
+from renewal.serve.gathered import ROOM, Sorter
 from renewal.serve.options import ServeOptions
-from renewal.serve.records import in_portions, tables_of
+from renewal.serve.records import tables_of
 from renewal.serve.served import Served
 
 _LOG = logging.getLogger("renewal.serve")
 _FLUSH_ROWS = 50_000
-# Making tables of 1,000 rows holds the interpreter for some 4 ms, of 50,000 for 200 ms.
-_PORTION_ROWS = 1_000
+# Making tables of 1,000 rows holds the interpreter for 2 ms or so, of 50,000 for 100.
+_PORTION_ROWS = ROOM
+# So few that they still lie in the processor's caches, so many that Python's part is shared.
+_TOGETHER_ROWS = 64
 _PAUSE_S = 0.0005
 _WORKER = "http"
 
@@ -33,23 +38,39 @@ Done = Callable[[BaseException | None], None]
 
 
 @dataclass(slots=True)
+class _Batch:
+    """What was answered between two looks of the thread; rows are counted until it is on disk."""
+
+    fresh: list[Served] = field(default_factory=list)
+    sorter: Sorter = field(default_factory=Sorter)
+    waiting: list[tuple[str, Done]] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    left_out: set[str] = field(default_factory=set)
+    n_rows: int = 0
+    n_rows_sorted: int = 0
+
+    def sort(self) -> None:
+        """Copy what is logged of the fresh ones, and let them go."""
+        self.ids.update([served.prediction_id for served in self.fresh])
+        self.left_out.update(self.sorter.add(self.fresh))
+        self.fresh.clear()
+        self.n_rows_sorted = self.n_rows
+
+
+@dataclass(slots=True)
 class _Buffer:
     """What one model has answered since the last write.
 
-    `n_rows_handed` counts rows that the writer holds because the disk did not take them. Of the
-    model's policy: `sample`, the share of requests that is logged, and `redacted`, the columns
-    that are not.
+    `fresh` takes what comes, `handed` is in the writer's memory. Of the model's policy: `sample`,
+    the share of requests that is logged, and `redacted`, the columns that are not.
     """
 
     spec: ModelSpec
-    entries: list[Served] = field(default_factory=list)
-    waiting: list[tuple[str, Done]] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)
-    n_rows: int = 0
-    n_rows_handed: int = 0
-    writer: SegmentWriter | None = None
     sample: float = 1.0
     redacted: frozenset[str] = frozenset()
+    fresh: _Batch = field(default_factory=_Batch)
+    handed: list[_Batch] = field(default_factory=list)
+    writer: SegmentWriter | None = None
 
 
 class PredictionLog:
@@ -96,6 +117,7 @@ class PredictionLog:
         self._write_lock = threading.Lock()
         self._wake = threading.Event()
         self._is_closed = False
+        self._is_awaited = False
         self._is_failing = False
         self._thread = threading.Thread(target=self._work, name="renewal-log", daemon=True)
 
@@ -130,22 +152,32 @@ class PredictionLog:
             if is_full:
                 self.n_rows_dropped += n_rows
             else:
+                batch = buffer.fresh
+                batch.fresh.append(served)
+                batch.n_rows += n_rows
                 self._n_rows += n_rows
-                buffer.entries.append(served)
-                buffer.ids.add(served.prediction_id)
-                buffer.n_rows += n_rows
+                if batch.n_rows - batch.n_rows_sorted >= _TOGETHER_ROWS:
+                    batch.sort()
                 if done is not None:
-                    buffer.waiting.append((served.prediction_id, done))
-        if is_full and done is not None:
+                    batch.waiting.append((served.prediction_id, done))
+                    self._is_awaited = True
+                # Once for each portion: to wake a thread costs more than all of the above.
+                is_due = done is not None or 0 <= batch.n_rows - _PORTION_ROWS < n_rows
+        if not is_full:
+            if is_due:
+                self._wake.set()
+        elif done is not None:
             done(_log_is_full())
-        elif done is not None or self._n_rows >= _FLUSH_ROWS:
-            self._wake.set()
 
     def holds(self, model: str, prediction_ids: set[str]) -> bool:
         """Say whether one of these requests is not on disk yet."""
         with self._lock:
             buffer = self._buffers.get(model)
-            return buffer is not None and not buffer.ids.isdisjoint(prediction_ids)
+            if buffer is None:
+                return False
+            buffer.fresh.sort()
+            batches = (buffer.fresh, *buffer.handed)
+            return any(not batch.ids.isdisjoint(prediction_ids) for batch in batches)
 
     def flush(self) -> None:
         """Write everything that was added before the call.
@@ -181,88 +213,98 @@ class PredictionLog:
         }
 
     def _work(self) -> None:
+        due_s = monotonic() + self._flush_s
         while not self._is_closed:
-            self._wake.wait(self._flush_s)
+            self._wake.wait(max(0.0, due_s - monotonic()))
             self._wake.clear()
+            is_due = self._is_awaited or monotonic() >= due_s or self._n_rows >= _FLUSH_ROWS
             try:
-                self.flush()
+                if is_due:
+                    self._is_awaited = False
+                    self.flush()
+                else:
+                    self._gather()
             except Exception:  # noqa: BLE001  # the worker border: what could not be written stays
                 # Once: it is tried again every second, perhaps all night.
                 if not self._is_failing:
                     _LOG.exception("prediction log not written; it is tried again")
                 self._is_failing = True
             else:
-                if self._is_failing:
+                if self._is_failing and is_due:
                     _LOG.warning("prediction log is written again rows=%d", self.n_rows_written)
-                self._is_failing = False
-            self.on_flushed()
+                    self._is_failing = False
+            if is_due:
+                due_s = monotonic() + self._flush_s
+                self.on_flushed()
+
+    def _gather(self) -> None:
+        """Make tables of what has come, of the models of which a portion has."""
+        for buffer in list(self._buffers.values()):
+            if buffer.fresh.n_rows >= _PORTION_ROWS:
+                with self._write_lock:
+                    self._hand_over(buffer)
 
     def _write(self, buffer: _Buffer) -> None:
         """Write what one model has waiting; one write at a time, requests go on adding."""
         with self._write_lock:
-            taken = self._take(buffer)
-            if not taken.entries and not buffer.n_rows_handed:
-                return
             try:
-                writer = self._writer(buffer)
-            except BaseException as error:
-                with self._lock:
-                    # Before what came meanwhile, in the order in which it was answered.
-                    buffer.entries[:0] = taken.entries
-                    buffer.n_rows += taken.n_rows
-                self._failed(taken, error)
-                raise
-            left_out = self._hand_over(writer, taken, buffer.redacted)
-            # From here on the writer has them: they must not be given to it twice.
-            buffer.n_rows_handed += taken.n_rows
-            try:
+                writer = self._hand_over(buffer)
                 writer.flush()
             except Unavailable as error:
-                self._failed(taken, error)
+                # Without a writer nothing was handed over; what came after that is tried next.
+                self._failed(buffer.handed or [buffer.fresh], error)
                 raise
             except BaseException as error:
                 # The writer does not have them any more: they are lost, and not written later.
-                with self._lock:
-                    buffer.ids -= taken.ids
-                    self._n_rows -= buffer.n_rows_handed
-                    self.n_rows_dropped += buffer.n_rows_handed
-                buffer.n_rows_handed = 0
-                self._failed(taken, error)
+                lost = self._let_go(buffer)
+                self.n_rows_dropped += sum(batch.n_rows for batch in lost)
+                self._failed(lost, error)
                 raise
-            with self._lock:
-                buffer.ids -= taken.ids
-                self._n_rows -= buffer.n_rows_handed
-                self.n_rows_written += buffer.n_rows_handed
-            buffer.n_rows_handed = 0
-        _tell([each for each in taken.waiting if each[0] not in left_out], None)
-        _tell([each for each in taken.waiting if each[0] in left_out], _left_out())
+            written = self._let_go(buffer)
+            self.n_rows_written += sum(batch.n_rows for batch in written)
+        for batch in written:
+            _tell([each for each in batch.waiting if each[0] not in batch.left_out], None)
+            _tell([each for each in batch.waiting if each[0] in batch.left_out], _left_out())
+
+    def _let_go(self, buffer: _Buffer) -> list[_Batch]:
+        """Forget what the writer held; return it."""
+        with self._lock:
+            gone, buffer.handed = buffer.handed, []
+            self._n_rows -= sum(batch.n_rows for batch in gone)
+        return gone
 
     def _buffer(self, spec: ModelSpec) -> _Buffer:
         """Return the buffer of a model, made for its first entry."""
         options = self._options_of(spec.name)
-        fresh = _Buffer(spec, sample=options.log_sample, redacted=frozenset(options.log_redact))
+        fresh = _Buffer(spec, options.log_sample, frozenset(options.log_redact))
         return self._buffers.setdefault(spec.name, fresh)
 
-    def _hand_over(
-        self, writer: SegmentWriter, taken: _Buffer, redacted: frozenset[str]
-    ) -> set[str]:
-        """Make tables of the entries, a few at a time, so that requests get their turn.
+    def _hand_over(self, buffer: _Buffer) -> SegmentWriter:
+        """Make tables of what is fresh, some rows at a time, so that requests get their turn.
 
-        Return the ids of those that no table can hold.
+        Return the writer, which has them.
         """
-        ids: set[str] = set()
-        for entries in in_portions(taken.entries, _PORTION_ROWS):
+        writer = self._writer(buffer)
+        with self._lock:
+            batch = buffer.fresh
+            if not batch.n_rows:
+                return writer
+            # From here on it is the writer's: it must not be given to it twice.
+            buffer.fresh = _Batch()
+            buffer.handed.append(batch)
+            batch.sort()
+            self.n_entries_left_out += len(batch.left_out)
+        for columns in batch.sorter.taken():
             try:
-                rows, predictions, left_out = tables_of(taken.spec, entries, redacted)
+                rows, predictions, left_out = tables_of(buffer.spec, columns, buffer.redacted)
                 writer.add(rows, predictions)
             except Exception:  # noqa: BLE001  # the worker border: it must not stop those after it
-                _LOG.exception("prediction log left out n_entries=%d", len(entries))
-                left_out = list(entries)
+                _LOG.exception("prediction log left out n_entries=%d", len(columns.ids))
+                left_out = columns.ids
             self.n_entries_left_out += len(left_out)
-            ids.update([each.prediction_id for each in left_out])
-            left_out.clear()
+            batch.left_out.update(left_out)
             sleep(_PAUSE_S)
-        return ids
+        return writer
 
     def _writer(self, buffer: _Buffer) -> SegmentWriter:
         """Return the writer of a model; its folder is made here, off the request path."""
@@ -279,18 +321,14 @@ class PredictionLog:
                 ) from error
         return buffer.writer
 
-    def _take(self, buffer: _Buffer) -> _Buffer:
-        """Swap the lists of a buffer for empty ones."""
-        with self._lock:
-            # The ids stay in the buffer, too, until they can be found on disk.
-            ids = set(buffer.ids)
-            taken = _Buffer(buffer.spec, buffer.entries, buffer.waiting, ids, buffer.n_rows)
-            buffer.entries, buffer.waiting, buffer.n_rows = [], [], 0
-        return taken
-
-    def _failed(self, taken: _Buffer, error: BaseException) -> None:
+    def _failed(self, batches: list[_Batch], error: BaseException) -> None:
+        """Count a write that failed; who waits for it is told once."""
         self.n_failed_writes += 1
-        _tell(taken.waiting, error)
+        with self._lock:
+            waiting = [each for batch in batches for each in batch.waiting]
+            for batch in batches:
+                batch.waiting = []
+        _tell(waiting, error)
 
 
 def is_sampled(served: Served, share: float) -> bool:
@@ -299,6 +337,8 @@ def is_sampled(served: Served, share: float) -> bool:
     By a hash of what it is routed by, so that all requests of a user are, or none; of a request
     that brings no key, by its id.
     """
+    if share <= 0.0:
+        return False
     if served.sticky is not None:
         text = served.sticky
     elif served.facts is not None:

@@ -93,7 +93,10 @@ class MlflowFront:
             name = next(iter(outputs))  # a regression's only output
         if name not in outputs:
             return self.refuse(_no_probability(outcome))
-        body = {"predictions": outputs[name].tolist()}
+        body: dict[str, Any] = {
+            "predictions": outputs[name].tolist(),
+            "parameters": outcome.parameters,
+        }
         if BY_VERSION in outputs:
             body["versions"] = outputs[BY_VERSION].tolist()
         return Reply(OK, encode(body), answer_headers(outcome))

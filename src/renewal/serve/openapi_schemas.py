@@ -116,14 +116,13 @@ _V2: dict[str, Schema] = {
         parameters={"type": "object"},
         data={"type": "array"},
     ),
+    "Answered": _object("prediction_id version arm", prediction_id=_TEXT, version=_TEXT, arm=_TEXT),
     "InferResponse": _object(
         "model_name model_version id parameters outputs",
         model_name=_TEXT,
         model_version=_TEXT,
         id=_TEXT,
-        parameters=_object(
-            "prediction_id version arm", prediction_id=_TEXT, version=_TEXT, arm=_TEXT
-        ),
+        parameters=_of("Answered"),
         outputs=_list(_of("OutputTensor")),
     ),
     "Live": _object("live", live=_BOOL),
@@ -218,7 +217,13 @@ _V1: dict[str, Schema] = {
         "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
     },
     "V1Response": {
-        **_object(predictions={"type": "array"}, outputs=_ANY, versions=_TEXTS),
+        **_object(
+            "parameters",
+            predictions={"type": "array"},
+            outputs=_ANY,
+            parameters=_of("Answered"),
+            versions=_TEXTS,
+        ),
         "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
     },
     "Alive": _object("status", status={"const": "alive"}),
@@ -271,7 +276,12 @@ _MLFLOW: dict[str, Schema] = {
         ),
         "oneOf": [{"required": [form]} for form in _FORMS],
     },
-    "MlflowResponse": _object("predictions", predictions={"type": "array"}, versions=_TEXTS),
+    "MlflowResponse": _object(
+        "predictions parameters",
+        predictions={"type": "array"},
+        parameters=_of("Answered"),
+        versions=_TEXTS,
+    ),
     "MlflowError": {
         **_object(
             "error_code message",

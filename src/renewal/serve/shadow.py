@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +172,7 @@ class Shadow:
             )
         part = Part(loaded, SHADOW, 1.0, rows, scores)
         latency_ms = (perf_counter() - started_s) * 1e3
-        self._log(job.spec, replace(served, parts=(part,), latency_ms=latency_ms, is_shadow=True))
+        self._log(job.spec, served._replace(parts=(part,), latency_ms=latency_ms, is_shadow=True))
 
 
 def rows_not_answered_by(served: Served, version_id: str) -> np.ndarray[Any, Any]:

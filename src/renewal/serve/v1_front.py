@@ -6,8 +6,8 @@
 
 The answer has the shape of the request: ``predictions``, one entry a row, for ``instances``;
 ``outputs``, by column, for ``inputs``. Where a model has one output, its name is left out. Who
-answered, and the prediction id, stand in the headers; where several versions answered, the
-body says also which one answered each row, under ``versions``.
+answered, and the prediction id, stand in the headers and beside them in ``parameters``; where
+several versions answered, ``versions`` says which one answered each row.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class V1Front:
             body = {"outputs": _only(columns) if len(columns) == 1 else columns}
         else:
             body = {"predictions": by_row(columns)}
+        body["parameters"] = outcome.parameters
         if BY_VERSION in outcome.outputs:
             body["versions"] = outcome.outputs[BY_VERSION].tolist()
         return Reply(OK, encode(body), answer_headers(outcome))
