@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,19 +118,36 @@ def large_graph(n_bytes: int, seed: int) -> OnnxModel:
         node("Softmax", ["logits"], ["probability"], axis=1),
     ]
     weights["one"] = np.array([1], np.int64)
-    graph = helper.make_graph(
-        nodes,
-        "large",
-        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", N_COLUMNS])],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", 2])],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    return OnnxModel.read(model.SerializeToString(), classes=(0, 1), output="probability")
+    return _model(nodes, weights, "large")
 
 
-def add_large(root: Path, sizes: Mapping[str, Sequence[int]], n_rows: int = 200) -> None:
+def dense_graph(n_bytes: int, seed: int) -> OnnxModel:
+    """Return a network of one hidden matrix of `n_bytes`, of which a prediction reads all."""
+    n_wide = max(round((n_bytes / 4) ** 0.5), 1)
+    rng = np.random.default_rng(seed)
+    weights: dict[str, NDArray[Any]] = {
+        "first": rng.standard_normal((N_COLUMNS, n_wide), dtype=np.float32) / 8,
+        "hidden": rng.standard_normal((n_wide, n_wide), dtype=np.float32) / n_wide**0.5,
+        "ends": rng.standard_normal((n_wide, 2), dtype=np.float32) / n_wide**0.5,
+    }
+    node = helper.make_node
+    nodes = [
+        node("MatMul", ["rows", "first"], ["mixed"]),
+        node("Tanh", ["mixed"], ["bent"]),
+        node("MatMul", ["bent", "hidden"], ["deep"]),
+        node("Tanh", ["deep"], ["again"]),
+        node("MatMul", ["again", "ends"], ["logits"]),
+        node("Softmax", ["logits"], ["probability"], axis=1),
+    ]
+    return _model(nodes, weights, "dense")
+
+
+def add_large(
+    root: Path,
+    sizes: Mapping[str, Sequence[int]],
+    n_rows: int = 200,
+    make: Callable[[int, int], OnnxModel] = large_graph,
+) -> None:
     """Register versions of large models, the first of each its champion.
 
     Parameters
@@ -141,6 +158,8 @@ def add_large(root: Path, sizes: Mapping[str, Sequence[int]], n_rows: int = 200)
         For each model the bytes of its versions' tables.
     n_rows : int
         Rows in the feed, by which versions warm up.
+    make : callable, default `large_graph`
+        From bytes and a seed to a graph.
     """
     x, y = training_data(n_rows)
     table = {name: x[:, at] for at, name in enumerate(COLUMNS)}
@@ -149,4 +168,18 @@ def add_large(root: Path, sizes: Mapping[str, Sequence[int]], n_rows: int = 200)
             model = home.model(name, task="binary", target="y")
             model.feed.append(table | {"y": y})
             for seed, n_bytes in enumerate(versions):
-                model.register(large_graph(n_bytes, seed), trained_on=table | {"y": y})
+                model.register(make(n_bytes, seed), trained_on=table | {"y": y})
+
+
+def _model(nodes: list[Any], weights: Mapping[str, NDArray[Any]], name: str) -> OnnxModel:
+    """Return nodes from ``rows`` to ``probability`` with their weights as a model."""
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", N_COLUMNS])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(value, key) for key, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return OnnxModel.read(model.SerializeToString(), classes=(0, 1), output="probability")

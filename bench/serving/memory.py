@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.serving.cores import GENERATOR
-from bench.serving.process import Child, rss_bytes
+from bench.serving.process import Child, own_bytes, rss_bytes
 
 _STEP_S = 0.02
 # Who is of the family is looked up less often: that reads the whole of /proc.
@@ -18,9 +18,13 @@ _LOOKS_A_FAMILY = 25
 
 @dataclass(slots=True)
 class Peak:
-    """What was seen: the most bytes of all processes together, and how often it was looked."""
+    """What was seen: the most bytes of all processes together, and how often it was looked.
+
+    `n_own_bytes` leaves the pages of files out, which the kernel takes back when it needs them.
+    """
 
     n_bytes: int = 0
+    n_own_bytes: int = 0
     n_looks: int = 0
 
 
@@ -36,6 +40,7 @@ def watched(child: Child) -> Iterator[Peak]:
             if found.n_looks % _LOOKS_A_FAMILY == 0:
                 pids = child.pids
             found.n_bytes = max(found.n_bytes, rss_bytes(pids))
+            found.n_own_bytes = max(found.n_own_bytes, own_bytes(pids))
             found.n_looks += 1
 
     thread = threading.Thread(target=look, name="bench-memory", daemon=True)

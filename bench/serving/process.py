@@ -65,6 +65,10 @@ class Child:
         """Return the memory of all its processes; pages that two share count twice."""
         return rss_bytes(self.pids)
 
+    def own_bytes(self) -> int:
+        """Return the memory of all its processes that is no page of a file."""
+        return own_bytes(self.pids)
+
     def peak_bytes(self) -> int:
         """Return the most memory that one of its processes has ever had, by the kernel's count."""
         return max((_peak_bytes(pid) for pid in self.pids), default=0)
@@ -158,6 +162,12 @@ def rss_bytes(pids: Iterable[int]) -> int:
     """Return the memory of processes together; who is gone has none."""
     found = [_read(Path(f"/proc/{pid}/statm")).split() for pid in pids]
     return sum(int(fields[1]) * _PAGE for fields in found if len(fields) > 1)
+
+
+def own_bytes(pids: Iterable[int]) -> int:
+    """Return the memory of processes that is no page of a file; who is gone has none."""
+    found = [_read(Path(f"/proc/{pid}/statm")).split() for pid in pids]
+    return sum((int(each[1]) - int(each[2])) * _PAGE for each in found if len(each) > 2)
 
 
 def free_port() -> int:

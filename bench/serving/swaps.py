@@ -3,10 +3,13 @@
 A process of its own moves the champion through the registry: a promotion to a version that is
 not in memory, a rollback to the one before, which is warm, and so on. The generator sends at a
 constant rate whatever the server does; its first seconds, before any swap, are what the others
-are held against. Then the same again, while a model of 1 GB of another name is promoted.
+are held against. Then the same again, while a model of 1 GB of another name is promoted. And once
+more with networks whose weights are small enough to lie in the server's own memory, and of which
+each prediction reads all: those of large graphs stay in their files.
 
-Memory: that of a server with next to no model is taken off; a copy is what one loaded model
-adds, or its bytes where that is more.
+Memory: that of a server with next to no model under the same kind of load is taken off; a copy is
+what one loaded model adds, or its bytes where that is more. Once with and once without the pages
+of files, which are there while a model is read, and which the kernel takes back when it needs them.
 
 Run it as ``python -m bench.serving.swaps``; ``--quick`` takes small models and six swaps.
 """
@@ -17,7 +20,7 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,9 +29,9 @@ import numpy as np
 from bench.figure import figure
 from bench.serving.answers import Followed, followed, part, versions
 from bench.serving.asked import Seen, asked
-from bench.serving.homes import add_large, write_policy
+from bench.serving.homes import add_large, dense_graph, write_policy
 from bench.serving.load import Generator, Report, generator
-from bench.serving.memory import watched
+from bench.serving.memory import Peak, watched
 from bench.serving.mover import BACK, Move, Moved, start_mover
 from bench.serving.process import Child
 from bench.serving.requests import rows, v2_body, v2_json
@@ -43,6 +46,8 @@ MARK = "x-renewal-version: "
 _MB = 1_000_000
 _N_REQUESTS = 64
 _TINY = 100_000
+# About what the server of dense networks answers under load here.
+_DENSE_RATE = 1_700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,12 @@ class Size:
     steady_s: float
     capacity_s: float
 
+    dense_bytes: int
+    n_dense_swaps: int
 
-FULL = Size(200 * _MB, 1000 * _MB, 6, 50, 1.2, 15.0, 4.0)
-QUICK = Size(2 * _MB, 5 * _MB, 3, 6, 0.5, 1.0, 0.3)
+
+FULL = Size(200 * _MB, 1000 * _MB, 6, 50, 1.2, 15.0, 4.0, 60 * _MB, 12)
+QUICK = Size(2 * _MB, 5 * _MB, 3, 6, 0.5, 1.0, 0.3, _MB, 4)
 
 
 def run(quick: bool) -> None:  # noqa: FBT001  # the one switch of every part
@@ -75,12 +83,25 @@ def run(quick: bool) -> None:  # noqa: FBT001  # the one switch of every part
         add_large(tiny, {MODEL: [_TINY], GIANT: [_TINY]})
         sizes = {MODEL: [size.n_bytes] * size.n_versions, GIANT: [_TINY, size.giant_bytes]}
         add_large(root, sizes)
-        with ours(tiny) as child:
-            load.run(child.port, _requests(), connections=32, seconds=size.capacity_s)
-            base = child.rss_bytes()
-        for is_beside in (False, True):
+        base = _base(load, tiny, size, rate=None)
+        for title in ("swaps", "beside"):
             with ours(root) as child:
-                _measure(load, root, child, size, base=base, is_beside=is_beside)
+                _measure(load, root, child, size, base=base, title=title)
+        dense = Path(name) / "dense"
+        write_policy(dense)
+        versions = {MODEL: [size.dense_bytes] * size.n_versions, GIANT: [_TINY]}
+        add_large(dense, versions, make=dense_graph)
+        size = replace(size, n_bytes=size.dense_bytes, n_swaps=size.n_dense_swaps)
+        base = _base(load, tiny, size, rate=_DENSE_RATE)
+        with ours(dense) as child:
+            _measure(load, dense, child, size, base=base, title="resident")
+
+
+def _base(load: Generator, tiny: Path, size: Size, *, rate: float | None) -> Peak:
+    """Return the memory of a server with next to no model under load."""
+    with ours(tiny) as child:
+        load.run(child.port, _requests(), connections=32, seconds=size.capacity_s, rate=rate)
+        return Peak(child.rss_bytes(), child.own_bytes())
 
 
 def _requests() -> list[bytes]:
@@ -104,13 +125,13 @@ def schedule(size: Size, start_s: float, *, is_beside: bool) -> list[Move]:
 
 
 def _measure(
-    load: Generator, root: Path, child: Child, size: Size, *, base: int, is_beside: bool
+    load: Generator, root: Path, child: Child, size: Size, *, base: Peak, title: str
 ) -> None:
     requests = _requests()
     capacity = load.run(child.port, requests, connections=32, seconds=size.capacity_s)
     if capacity.n_failed or not capacity.n:
         raise SystemExit(f"before any swap: {capacity.failures()} of {capacity.n}")
-    one = child.rss_bytes() - base
+    one = child.own_bytes() - base.n_own_bytes
     rate = capacity.rate / 2
     mover = start_mover(root)
     try:
@@ -127,31 +148,39 @@ def _measure(
                 is_recorded=True,
             )
             start_s = time.monotonic() + size.steady_s
-            mover.make(schedule(size, start_s, is_beside=is_beside))
+            mover.make(schedule(size, start_s, is_beside=title == "beside"))
             report = running.report()
         made = mover.made()
     finally:
         mover.stop()
-    title = "beside" if is_beside else "swaps"
     print(
         f"{title}: {size.n_swaps} swaps in {spent_s:g} s of versions of {size.n_bytes / _MB:g} MB;"
         f" capacity {capacity.rate:,.0f}/s, rate {rate:,.0f}/s, open loop, 64 connections"
     )
     moves = [each for each in made if each.model == MODEL]
     _tell_answers(title, report, moves, start_s, size)
-    if is_beside:
+    if title == "beside":
         _tell_giant(made, giant, size)
     else:
-        most = max(peak.n_bytes, child.peak_bytes())
-        # A graph whose weights stay in its file adds next to nothing: then the file is the unit.
-        copy = max(one, size.n_bytes)
-        copies = (most - base) / copy
-        print(
-            f"  memory: {base / _MB:,.0f} MB without the model, {one / _MB:,.0f} MB more with one"
-            f" of {size.n_bytes / _MB:,.0f} MB, at most {most / _MB:,.0f} MB in {peak.n_looks}"
-            f" looks and by the kernel's own count: {copies:.2f} copies of {copy / _MB:,.0f} MB"
-        )
-        figure("swaps.copies", copies, f"<={MOST_COPIES:g}", copies <= MOST_COPIES)
+        peak.n_bytes = max(peak.n_bytes, child.peak_bytes())
+        _tell_memory(title, base, one, peak, size.n_bytes)
+
+
+def _tell_memory(title: str, base: Peak, one: int, peak: Peak, n_bytes: int) -> None:
+    # A graph whose weights stay in its file adds next to nothing: then the file is the unit.
+    copy = max(one, n_bytes)
+    copies = (peak.n_bytes - base.n_bytes) / copy
+    own = (peak.n_own_bytes - base.n_own_bytes) / copy
+    print(
+        f"  memory: {base.n_bytes / _MB:,.0f} MB without the model, at most"
+        f" {peak.n_bytes / _MB:,.0f} MB in {peak.n_looks} looks and by the kernel's own count:"
+        f" {copies:.2f} copies of {copy / _MB:,.0f} MB\n"
+        f"  without the pages of files {base.n_own_bytes / _MB:,.0f} MB,"
+        f" {one / _MB:,.0f} MB more with one model, at most {peak.n_own_bytes / _MB:,.0f} MB:"
+        f" {own:.2f} copies"
+    )
+    figure(f"{title}.copies", copies, f"<={MOST_COPIES:g}", copies <= MOST_COPIES)
+    figure(f"{title}.own_copies", own, f"<={MOST_COPIES:g}", own <= MOST_COPIES)
 
 
 def _tell_answers(
@@ -179,9 +208,13 @@ def _tell_answers(
     )
     figure(f"{title}.followed", n_followed, size.n_swaps, n_followed == size.n_swaps)
     figure(f"{title}.failed", report.n_failed, 0, report.n_failed == 0)
-    stall = during.stall_ms
-    figure(f"{title}.stall_ms", stall, f"<={LARGEST_STALL_MS:g}", stall <= LARGEST_STALL_MS)
     figure(f"{title}.wrong_version", told.n_wrong, 0, told.n_wrong == 0)
+    stall = during.stall_ms
+    if title == "resident":
+        # One of its predictions takes milliseconds, and its loading reads and rearranges weights.
+        print(f"  largest stall {stall:.1f} ms; at rest {steady.stall_ms:.1f} ms")
+        return
+    figure(f"{title}.stall_ms", stall, f"<={LARGEST_STALL_MS:g}", stall <= LARGEST_STALL_MS)
 
 
 def _tell_followed(kind: str, found: Sequence[Followed]) -> None:
